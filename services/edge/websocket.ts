@@ -114,7 +114,8 @@ export class WebSocketEndpoint implements Part {
         sendPingsAutomatically: true,
         upgrade: (response, request, context) => this.#upgrade(response, request, context),
         open: (socket) => this.#open(socket),
-        message: (socket, message, isBinary) => this.#message(socket.getUserData().connection, Buffer.from(message), isBinary),
+        message: (socket, message, isBinary) =>
+          this.#message(socket.getUserData().connection, Buffer.from(message), isBinary),
         close: (socket) => this.#close(socket.getUserData().connection),
       })
       .any('/*', (response, request) => answerPlain(response, request));
