@@ -60,6 +60,8 @@ export function openStore(path: string, mode: StoreMode, quotaBytes: number): St
   try {
     const root = open<Buffer, Buffer>({
       path,
+      // Said, because lmdb-js takes a path with a dot in its last name for that of a file.
+      noSubdir: false,
       encoding: 'binary',
       keyEncoding: 'binary',
       overlappingSync: false,
