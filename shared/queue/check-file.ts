@@ -43,15 +43,21 @@ interface Meta {
   readonly trees: readonly Tree[];
 }
 
-/** @returns what is wrong with the file, in words; undefined: LMDB can walk it */
-export function problemOfFile(path: string): string | undefined {
+/**
+ * Looks through the file.
+ * @returns what is wrong, in words; 'written' where it changes under our eyes; undefined: LMDB can walk it
+ */
+export function checkFile(path: string): { readonly problem: string } | 'written' | undefined {
   const descriptor = openSync(path, 'r');
+  let check: FileCheck | undefined;
   try {
-    new FileCheck(descriptor).run();
+    check = new FileCheck(descriptor);
+    check.run();
     return undefined;
   } catch (error) {
-    if (error instanceof Problem) return error.message;
-    throw error;
+    if (!(error instanceof Problem)) throw error;
+    const isWritten = check !== undefined && new FileCheck(descriptor).transaction !== check.transaction;
+    return isWritten ? 'written' : { problem: error.message };
   } finally {
     closeSync(descriptor);
   }
@@ -76,6 +82,11 @@ class FileCheck {
     this.#meta = first.transaction > second.transaction ? first : second;
     this.#filePages = Math.floor(fstatSync(descriptor).size / this.#meta.pageBytes);
     this.#trees = [...this.#meta.trees];
+  }
+
+  /** The last transaction that was committed. */
+  get transaction(): number {
+    return this.#meta.transaction;
   }
 
   run(): void {
