@@ -1,7 +1,7 @@
 /**
  * The LMDB environment of a queue: one directory with
  *
- *   data.mdb lock.mdb   LMDB; databases `batches` (key.ts → batch), `meta` (name → 16-byte position, or the id) and
+ *   data.mdb lock.mdb   LMDB; databases `batches` (key.ts → batch), `meta` (positions.ts; and the id) and
                        `fence` (fence.ts)
  *   queue.json          the queue's id again, written after the environment's first commit
  *   quarantine/         values that failed their checksum
