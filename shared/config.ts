@@ -27,7 +27,11 @@ export interface OptionalField<T> extends Field<T> {
 export type Fields = Readonly<Record<string, Field<unknown>>>;
 
 export type Config<F extends Fields> = {
-  readonly [K in keyof F]: F[K] extends OptionalField<infer T> ? T | undefined : F[K] extends Field<infer T> ? T : never;
+  readonly [K in keyof F]: F[K] extends OptionalField<infer T>
+    ? T | undefined
+    : F[K] extends Field<infer T>
+      ? T
+      : never;
 };
 
 /** A host and port to listen on. */
