@@ -1,0 +1,92 @@
+/** A PostgreSQL of a test's own: embedded, in a directory that goes with it, on a free port. */
+import { rm } from 'node:fs/promises';
+import { mkdtemp } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { EmbeddedPostgres } from '../../services/up/postgres.js';
+import { optional, readConfig, type Field } from '../../shared/config.js';
+import { Session } from '../../shared/database.js';
+
+export const silent = pino({ level: 'silent' });
+
+/** A port of loopback that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('a TCP server has a port');
+  server.close();
+  await once(server, 'close');
+  return address.port;
+}
+
+export class TestPostgres {
+  private constructor(
+    private readonly directory: string,
+    private readonly port: number,
+    private server: EmbeddedPostgres,
+  ) {}
+
+  static async start(): Promise<TestPostgres> {
+    const directory = await mkdtemp(join(tmpdir(), 'holdfast-postgres-'));
+    const port = await freePort();
+    const test = new TestPostgres(directory, port, makeServer(directory, port));
+    await test.server.start();
+    return test;
+  }
+
+  get url(): string {
+    return this.server.url;
+  }
+
+  /** Kills the postmaster with -9 and waits for its end. */
+  async kill(): Promise<void> {
+    process.kill(this.server.pid!, 'SIGKILL');
+    await this.server.exited;
+  }
+
+  /** Stops the server and keeps its directory. */
+  async halt(): Promise<void> {
+    await this.server.stop();
+  }
+
+  /** Starts a server that was killed or halted again, on the same directory and port. */
+  async restart(): Promise<void> {
+    this.server = makeServer(this.directory, this.port);
+    await this.server.start();
+  }
+
+  /** Makes an empty database and returns its URL. */
+  async createDatabase(name: string): Promise<string> {
+    const session = await Session.open(this.url, 'test');
+    await session.client.query(`create database "${name}"`);
+    await session.close();
+    return this.url.replace(/holdfast$/, name);
+  }
+
+  /** Stops the server and removes its directory. */
+  async stop(): Promise<void> {
+    await this.server.stop();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
+
+function makeServer(directory: string, port: number): EmbeddedPostgres {
+  return new EmbeddedPostgres({ directory: join(directory, 'postgres'), port, log: silent });
+}
+
+const timescaleField: Field<string | undefined> = optional({
+  key: 'HOLDFAST_TEST_TIMESCALE_URL',
+  about: 'a database of a throwaway PostgreSQL with TimescaleDB, whose user may create databases',
+  allowed: 'postgres://user@host:port/database',
+  parse: (value: string) => (URL.canParse(value) ? value : undefined),
+});
+
+/** Where a PostgreSQL with TimescaleDB is for tests; undefined: nowhere, and those tests are skipped. */
+export function timescaleUrl(): string | undefined {
+  return readConfig('HOLDFAST_TEST', { url: timescaleField }).url;
+}
