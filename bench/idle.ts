@@ -2,7 +2,7 @@
  * Memory of the edge for idle connections: resident bytes of its process with 10,000 connected devices, less those
  * before, over 10,000. Before both looks all garbage is collected, and the size must have come to rest.
  *
- * "Before" is after a first thousand devices came and went: what the process keeps for having served anybody is not
+ * "Before" is after a first hundred devices came and went: what the process keeps for having served anybody is not
  * counted as theirs. Sockets' memory in the kernel is not the process's, and not counted. The counting server stands
  * beside it: its number is what uWebSockets.js, Node and a session object cost.
  */
@@ -18,7 +18,7 @@ import { startEdge } from './services.js';
 import { median } from './statistics.js';
 
 const CONNECTIONS = 10_000;
-const FIRST_CONNECTIONS = 1_000;
+const FIRST_CONNECTIONS = 100;
 /** File descriptors that a process needs beside its connections. */
 const SPARE_DESCRIPTORS = 200;
 const CONNECT_DEADLINE_MS = 120_000;

@@ -6,6 +6,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { get } from 'node:http';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { isMessage, type Message } from './messages.js';
 
@@ -185,6 +186,29 @@ export async function untilAnswers(process: BenchProcess, port: number, path: st
     if (performance.now() > until) throw new Error(`${process.name}: ${path} answers ${status} ${body}`);
     await sleep(20);
   }
+}
+
+/**
+ * Waits until a port of loopback accepts connections.
+ * @throws Error where the process ends before, or 60 s pass
+ */
+export async function untilListens(process: BenchProcess, port: number): Promise<void> {
+  const until = performance.now() + START_DEADLINE_MS;
+  while (!(await accepts(port))) {
+    process.assertRunning();
+    if (performance.now() > until) throw new Error(`${process.name} does not listen on port ${port}`);
+    await sleep(20);
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port }, () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once('error', () => resolve(false));
+  });
 }
 
 /** A GET on loopback; status 0 where nobody listens. */

@@ -8,7 +8,9 @@ import { freePort } from './ports.js';
 import { BenchProcess } from './processes.js';
 import { REDIS_STREAM } from './record-block.js';
 
-const COMMAND = 'redis-server';
+/** With setpriv it ends with the bench, even one that was killed with -9. */
+const COMMAND = 'setpriv';
+const COMMAND_WORDS = ['--pdeathsig', 'KILL', 'redis-server'];
 const START_DEADLINE_MS = 10_000;
 
 /** As it is asked for, plus what keeps it from doing other work meanwhile: no snapshots, no rewrite of the file. */
@@ -19,10 +21,10 @@ export const REDIS_SETTINGS = [
   ['--auto-aof-rewrite-percentage', '0'],
 ] as const;
 
-/** `Redis server v=7.0.15 …`, or undefined where there is none on the PATH. */
+/** `Redis server v=7.0.15 …`, or undefined where it or setpriv is not on the PATH. */
 export async function redisVersion(): Promise<string | undefined> {
   try {
-    return (await promisify(execFile)(COMMAND, ['--version'])).stdout.trim();
+    return (await promisify(execFile)(COMMAND, [...COMMAND_WORDS, '--version'])).stdout.trim();
   } catch {
     return undefined;
   }
@@ -42,9 +44,18 @@ export class Redis {
     mkdirSync(directory, { recursive: true });
     const port = await freePort();
     const process = new BenchProcess({
-      name: COMMAND,
+      name: 'redis-server',
       command: COMMAND,
-      arguments: ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory, ...REDIS_SETTINGS.flat()],
+      arguments: [
+        ...COMMAND_WORDS,
+        '--port',
+        String(port),
+        '--bind',
+        '127.0.0.1',
+        '--dir',
+        directory,
+        ...REDIS_SETTINGS.flat(),
+      ],
       ipc: false,
     });
     const redis = new Redis(process, port);

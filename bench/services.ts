@@ -2,7 +2,7 @@
 import { packagePath } from '../shared/paths.js';
 import type { BenchContext } from './context.js';
 import { freePort } from './ports.js';
-import { httpGet, startNode, untilAnswers, type BenchProcess } from './processes.js';
+import { httpGet, startNode, untilAnswers, untilListens, type BenchProcess } from './processes.js';
 
 export interface Service {
   readonly process: BenchProcess;
@@ -48,7 +48,7 @@ export async function startEdge(
     ...settings,
   };
   const service = await startService(context, 'edge', environment, nodeOptions);
-  await untilAnswers(service.process, service.adminPort, '/healthz');
+  await untilListens(service.process, port);
   return { ...service, port };
 }
 
