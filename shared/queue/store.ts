@@ -42,7 +42,8 @@ export function openStore(path: string, mode: StoreMode, quotaBytes: number): St
   const data = join(path, DATA_FILE);
   const marker = join(path, MARKER_FILE);
   const empty = !existsSync(data) || statSync(data).size === 0;
-  if (empty && existsSync(marker)) throw unreadable(path, `${MARKER_FILE} is there but ${DATA_FILE} is missing or empty`);
+  if (empty && existsSync(marker))
+    throw unreadable(path, `${MARKER_FILE} is there but ${DATA_FILE} is missing or empty`);
   if (empty && mode === 'read') throw unreadable(path, `there is no ${DATA_FILE}`);
   if (empty) mkdirSync(path, { recursive: true });
   try {
@@ -97,5 +98,10 @@ export function syncDirectory(path: string): void {
 
 function unreadable(path: string, what: string, cause?: unknown): HoldfastError {
   const advice = 'restore the directory from a copy, or move it away to start with an empty queue';
-  return new HoldfastError('queue_unreadable', `the queue in ${path} cannot be opened: ${what}; ${advice}`, false, cause);
+  return new HoldfastError(
+    'queue_unreadable',
+    `the queue in ${path} cannot be opened: ${what}; ${advice}`,
+    false,
+    cause,
+  );
 }
