@@ -52,7 +52,7 @@ export class Admin implements Part {
   }
 
   async #answer(url: string, response: ServerResponse): Promise<void> {
-    switch (url.split('?', 1)[0]) {
+    switch (url.split('?', 1)[0] ?? '') {
       case '/metrics':
         reply(response, 200, this.registry.contentType, await this.registry.metrics());
         return;

@@ -27,7 +27,11 @@ export interface OptionalField<T> extends Field<T> {
 export type Fields = Readonly<Record<string, Field<unknown>>>;
 
 export type Config<F extends Fields> = {
-  readonly [K in keyof F]: F[K] extends OptionalField<infer T> ? T | undefined : F[K] extends Field<infer T> ? T : never;
+  readonly [K in keyof F]: F[K] extends OptionalField<infer T>
+    ? T | undefined
+    : F[K] extends Field<infer T>
+      ? T
+      : never;
 };
 
 /** A host and port to listen on. */
@@ -184,6 +188,11 @@ export function databaseUrl(key: string, fallback: string | undefined, about: st
   const parse = (value: string): string | undefined =>
     /^postgres(ql)?:\/\/\S+$/.test(value) && URL.canParse(value) ? value : undefined;
   return { key, fallback, about, allowed: 'postgres://user:password@host:port/database', secret: true, parse };
+}
+
+/** The environment of this process, for a child that reads its own keys from it. */
+export function inheritedEnvironment(): Environment {
+  return process.env;
 }
 
 /** True for addresses that only this machine can reach. */

@@ -1,8 +1,25 @@
 /**
- * The client side of the router's subscribers: batches in order, without a gap, from where the consumer's own durable
- * position says.
+ * The client side of a consumer: every batch of the router's queue, in order, without a gap, from where the consumer's own
+ * durable position says.
+ *
+ *   live      batches come by PUB and follow each other: no question is asked
+ *   fetching  a batch did not follow, the buffer was full, or the consumer starts behind: batches are fetched until what
+ *             PUB brought meanwhile (the stash) joins on
+ *
+ * The buffer is bounded; when it is full, what PUB brings is let go and fetched later, so a slow consumer costs the router
+ * nothing but its queue. A router that restarts shows by its epoch or by refusing: then ATTACH tells which queue it has.
  */
-import type { Position } from './position.js';
+import { Dealer } from 'zeromq';
+import { checkBatch, readBatchHeader } from './batch.js';
+import { decodeReply, encodeAttach, encodeConsumerAck, encodeFetch, type Attached } from './consumer-frames.js';
+import { HoldfastError, messageOf } from './errors.js';
+import type { Part } from './lifecycle.js';
+import { SOCKET_OPTIONS } from './links.js';
+import type { Logger } from './log.js';
+import { comparePositions, follows, formatPosition, START, type Position } from './position.js';
+import { SendLoop } from './send-loop.js';
+import { Signal } from './signal.js';
+import { Subscription } from './subscription.js';
 
 /** Batches in queue order, all of one queue, contiguous with the delivery before. */
 export interface Delivery {
@@ -22,4 +39,269 @@ export interface DeliverySource {
   read(maxBytes: number): Promise<Delivery | undefined>;
   /** Says that everything through `position` is durable at the consumer. */
   ack(queueId: string, position: Position): void;
+}
+
+export interface ConsumerOptions {
+  /** As in ROUTER_CONSUMERS. */
+  readonly name: string;
+  /** The router's consumer endpoint. */
+  readonly fetch: string;
+  /** The router's PUB endpoint. */
+  readonly publish: string;
+  readonly maxBufferBytes: number;
+  /**
+   * The consumer's own durable position in a queue it attached to.
+   * @param cursor what the router knows to be acked; the consumer's own word counts
+   */
+  readonly resume: (queueId: string, cursor: Position) => Promise<Position>;
+  readonly log: Logger;
+}
+
+const REPLY_TIMEOUT_MS = 5_000;
+const RETRY_MS = 1_000;
+const FETCH_BYTES = 4 * 1024 * 1024;
+const STASH_BYTES = 8 * 1024 * 1024;
+const REQUEST_BACKLOG_BYTES = 1024 * 1024;
+
+export class Consumer implements Part, DeliverySource {
+  readonly name = 'consumer';
+  readonly #socket = new Dealer({ ...SOCKET_OPTIONS, sendHighWaterMark: 64, receiveHighWaterMark: 4 });
+  readonly #requests: SendLoop;
+  readonly #subscription: Subscription;
+  readonly #wake = new Signal();
+  readonly #readable = new Signal();
+  readonly #replied = new Signal();
+  #attached: Attached | undefined;
+  /** The queue that the buffer and the positions below belong to; empty before the first ATTACHED. */
+  #queueId = '';
+  #offered: Attached | undefined;
+  #mode: 'live' | 'fetching' = 'fetching';
+  /** The last batch that was put into the buffer, or where the consumer resumed. */
+  #after = START;
+  #acked = START;
+  #buffer: Buffer[] = [];
+  #bufferBytes = 0;
+  #stash: Buffer[] = [];
+  #stashBytes = 0;
+  #request = 0;
+  #fetchedRequest = 0;
+  #stopped = false;
+  #loops: Promise<unknown> | undefined;
+
+  constructor(private readonly options: ConsumerOptions) {
+    this.#requests = new SendLoop(this.#socket, REQUEST_BACKLOG_BYTES, (error) => {
+      if (!this.#stopped) options.log.warn(`a request to the router was not sent: ${error.message}`);
+    });
+    this.#subscription = new Subscription({
+      publish: options.publish,
+      log: options.log,
+      onBatch: (batch, position) => this.#takePublished(batch, position),
+      onHead: (head) => this.#takeHead(head),
+    });
+  }
+
+  /** True while the router knows this consumer. */
+  get attached(): boolean {
+    return this.#attached !== undefined;
+  }
+
+  async start(): Promise<void> {
+    this.#socket.connect(this.options.fetch);
+    await this.#subscription.start();
+    this.#loops = Promise.all([this.#receive(), this.#run()]);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    this.#requests.close();
+    this.#socket.close();
+    for (const signal of [this.#wake, this.#readable, this.#replied]) signal.fire();
+    await this.#subscription.stop();
+    await this.#loops;
+  }
+
+  async read(maxBytes: number): Promise<Delivery | undefined> {
+    while (this.#buffer.length === 0 && !this.#stopped) await this.#readable.wait(RETRY_MS);
+    if (this.#stopped) return undefined;
+    let count = 0;
+    let bytes = 0;
+    while (count < this.#buffer.length && bytes < maxBytes) bytes += this.#buffer[count++]!.length;
+    const batches = this.#buffer.splice(0, count);
+    this.#bufferBytes -= bytes;
+    if (this.#mode === 'fetching') this.#wake.fire();
+    return { queueId: this.#queueId, batches, through: readBatchHeader(batches.at(-1)!).position };
+  }
+
+  ack(queueId: string, position: Position): void {
+    if (queueId !== this.#queueId) return;
+    this.#acked = position;
+    if (this.attached) this.#requests.push([encodeConsumerAck(position)]);
+  }
+
+  async #receive(): Promise<void> {
+    for await (const frames of this.#socket) {
+      const [head, ...batches] = frames;
+      const reply = head === undefined ? undefined : decodeReply(head);
+      if (reply === undefined) {
+        this.options.log.warn('ignored a message of the router that is no reply to a consumer');
+      } else if (reply.type === 'refused') {
+        this.options.log.warn({ reason: reply.reason }, 'the router refused a request');
+        this.#attached = undefined;
+      } else if (reply.type === 'attached') {
+        this.#offered = reply;
+      } else {
+        this.#takeFetched(reply.request, batches, reply.through);
+      }
+      this.#replied.fire();
+    }
+  }
+
+  /** Attaches, and fetches whenever PUB alone does not do. */
+  async #run(): Promise<void> {
+    while (!this.#stopped) {
+      if (this.#attached === undefined) await this.#attach();
+      else if (this.#mode === 'fetching' && this.#bufferBytes < this.options.maxBufferBytes) await this.#fetch();
+      else await this.#wake.wait(RETRY_MS);
+    }
+  }
+
+  async #attach(): Promise<void> {
+    this.#offered = undefined;
+    this.#requests.push([encodeAttach(this.options.name)]);
+    const offered = await this.#reply(() => this.#offered);
+    if (offered === undefined) return;
+    if (offered.queueId !== this.#queueId && !(await this.#resume(offered))) return;
+    this.#attached = offered;
+    // A queue that was restored from a copy can be behind what we hold; it hears of our position when it is past it.
+    const isKnown = comparePositions(this.#acked, offered.head) <= 0;
+    if (isKnown && comparePositions(this.#acked, offered.cursor) > 0) this.ack(offered.queueId, this.#acked);
+    this.#fetchFromNow();
+    this.options.log.info({ queueId: offered.queueId, after: formatPosition(this.#after) }, 'attached to the router');
+  }
+
+  async #resume(offered: Attached): Promise<boolean> {
+    try {
+      const resumed = await this.options.resume(offered.queueId, offered.cursor);
+      this.#queueId = offered.queueId;
+      this.#restart(resumed);
+      return true;
+    } catch (error) {
+      this.options.log.warn(`cannot resume yet: ${messageOf(error)}`);
+      await this.#wake.wait(RETRY_MS);
+      return false;
+    }
+  }
+
+  /** Starts over in a queue that is not the one before: nothing buffered belongs to it. */
+  #restart(resumed: Position): void {
+    this.#buffer = [];
+    this.#bufferBytes = 0;
+    this.#after = resumed;
+    this.#acked = resumed;
+    this.#dropStash();
+  }
+
+  async #fetch(): Promise<void> {
+    const request = ++this.#request;
+    const room = this.options.maxBufferBytes - this.#bufferBytes;
+    this.#requests.push([encodeFetch({ request, after: this.#after, maxBytes: Math.min(FETCH_BYTES, room) })]);
+    const answered = await this.#reply(() => (this.#fetchedRequest === request ? true : undefined));
+    if (answered === undefined) this.#attached = undefined;
+  }
+
+  /** Waits until `pick` finds what a reply brought; undefined after a refusal, the stop, or too long a time. */
+  async #reply<T>(pick: () => T | undefined): Promise<T | undefined> {
+    const deadlineMs = Date.now() + REPLY_TIMEOUT_MS;
+    const attached = this.#attached;
+    for (let leftMs = REPLY_TIMEOUT_MS; leftMs > 0 && !this.#stopped; leftMs = deadlineMs - Date.now()) {
+      const found = pick();
+      if (found !== undefined) return found;
+      if (attached !== this.#attached) return undefined;
+      await this.#replied.wait(leftMs);
+    }
+    return undefined;
+  }
+
+  #takeFetched(request: number, batches: readonly Buffer[], through: Position): void {
+    // A reply that came too late was asked for from another place.
+    if (request !== this.#request || this.#attached === undefined) return;
+    this.#fetchedRequest = request;
+    for (const batch of batches) {
+      const position = this.#checked(batch);
+      if (position === undefined || comparePositions(position, this.#after) <= 0) return;
+      this.#keep(batch, position);
+    }
+    if (comparePositions(through, this.#after) > 0) this.#after = through;
+    this.#joinStash();
+    // Nothing was there and PUB brings nothing yet: wait for it to speak, it says where the head is.
+    if (batches.length === 0) this.#mode = 'live';
+  }
+
+  #takePublished(batch: Buffer, position: Position): void {
+    if (this.#attached === undefined || comparePositions(position, this.#after) <= 0) return;
+    const fits = this.#bufferBytes + batch.length <= this.options.maxBufferBytes;
+    if (this.#mode === 'live' && fits && follows(position, this.#after)) {
+      this.#keep(batch, position);
+      return;
+    }
+    if (position.epoch !== this.#after.epoch) this.#attachAgainAt(position);
+    this.#fetchFromNow();
+    if (this.#stashBytes + batch.length > STASH_BYTES) this.#dropStash();
+    this.#stash.push(batch);
+    this.#stashBytes += batch.length;
+  }
+
+  #takeHead(head: Position): void {
+    if (this.#attached === undefined || comparePositions(head, this.#after) <= 0) return;
+    this.#attachAgainAt(head);
+    this.#fetchFromNow();
+  }
+
+  /** An epoch that is neither ours nor known from ATTACHED: the router was opened anew, perhaps with another queue. */
+  #attachAgainAt(position: Position): void {
+    if (position.epoch > (this.#attached?.head.epoch ?? 0) && position.epoch !== this.#after.epoch) {
+      this.#attached = undefined;
+    }
+  }
+
+  #fetchFromNow(): void {
+    if (this.#mode === 'live') this.#dropStash();
+    this.#mode = 'fetching';
+    this.#wake.fire();
+  }
+
+  /** Goes live where what PUB brought while we fetched follows what was fetched. */
+  #joinStash(): void {
+    for (const batch of this.#stash) {
+      const { position } = readBatchHeader(batch);
+      if (comparePositions(position, this.#after) <= 0) continue;
+      const fits = this.#bufferBytes + batch.length <= this.options.maxBufferBytes;
+      if (!fits || !follows(position, this.#after)) break;
+      this.#keep(batch, position);
+      this.#mode = 'live';
+    }
+    if (this.#mode === 'live') this.#dropStash();
+  }
+
+  #dropStash(): void {
+    this.#stash = [];
+    this.#stashBytes = 0;
+  }
+
+  #keep(batch: Buffer, position: Position): void {
+    this.#buffer.push(batch);
+    this.#bufferBytes += batch.length;
+    this.#after = position;
+    this.#readable.fire();
+  }
+
+  #checked(batch: Buffer): Position | undefined {
+    try {
+      return checkBatch(batch).position;
+    } catch (error) {
+      if (!(error instanceof HoldfastError)) throw error;
+      this.options.log.error(`the router sent a damaged batch, it is fetched again: ${error.message}`);
+      return undefined;
+    }
+  }
 }

@@ -1,0 +1,193 @@
+/**
+ * The ingest: every protocol's records enter here, are committed in groups, and are acked after the commit.
+ *
+ * Records are written straight into a batch buffer. While one commit is under way the records that arrive form the next
+ * group, so a commit's cost is shared by however many came. A group may be several batches; they are one transaction.
+ * Nothing is acked before its transaction is on disk; what the queue refuses is never acked and its devices are closed
+ * with 1013, so that they come back later with the same records.
+ */
+import { BatchBuilder, RECORD_HEADER_BYTES, type Kind } from '../../shared/batch.js';
+import { HoldfastError } from '../../shared/errors.js';
+import type { Part } from '../../shared/lifecycle.js';
+import type { Logger } from '../../shared/log.js';
+import type { Queue } from '../../shared/queue/queue.js';
+import type { EdgeMetrics } from './metrics.js';
+import type { DeviceSession, Share } from './session.js';
+
+export interface IngestOptions {
+  readonly windowBytes: number;
+  readonly memoryBytes: number;
+  readonly retryAfterMs: number;
+}
+
+/** WebSocket's "try again later". */
+const TRY_AGAIN_LATER = 1013;
+/** How long a refusal of the queue stands before it is asked again. */
+const REFUSAL_CHECK_MS = 100;
+/** Buffers kept for the next group; a burst's others go back to the heap. */
+const SPARE_BUILDERS = 32;
+
+interface Group {
+  readonly id: number;
+  readonly full: BatchBuilder[];
+  readonly shares: Share[];
+  bytes: number;
+  records: number;
+  firstMs: number;
+}
+
+export class Ingest implements Part {
+  readonly name = 'ingest';
+  readonly #spare: BatchBuilder[] = [];
+  #builder = new BatchBuilder();
+  #group = newGroup(1);
+  #takenBytes = 0;
+  #commit: Promise<void> | undefined;
+  #refusedUntilMs = 0;
+
+  constructor(
+    private readonly queue: Queue,
+    private readonly options: IngestOptions,
+    private readonly metrics: EdgeMetrics,
+    private readonly log: Logger,
+    private readonly onFailure: (error: unknown) => void,
+  ) {}
+
+  /** Bytes taken from all devices and not yet acked. */
+  get takenBytes(): number {
+    return this.#takenBytes;
+  }
+
+  /**
+   * Takes one record, whose payload is `source[start..end)`, from a device; it is acked once it is on disk.
+   * @returns false where there is no room: the session was closed with 1013, and nothing more must be taken from it
+   */
+  take(
+    session: DeviceSession,
+    kind: Kind,
+    seq: number,
+    timeMs: number,
+    receivedMs: number,
+    source: Uint8Array,
+    start: number,
+    end: number,
+  ): boolean {
+    const bytes = RECORD_HEADER_BYTES + session.idBytes.length + end - start;
+    const { windowBytes, memoryBytes } = this.options;
+    if (session.unackedBytes + bytes > windowBytes) return this.#sendAway(session, 'window');
+    if (this.#takenBytes + bytes > memoryBytes) return this.#sendAway(session, 'memory');
+    if (receivedMs < this.#refusedUntilMs) return this.#sendAway(session, 'queue');
+    this.#write(kind, session.idBytes, seq, timeMs, receivedMs, source, start, end);
+    session.unackedBytes += bytes;
+    session.lastSeq = seq;
+    this.#takenBytes += bytes;
+    this.#group.bytes += bytes;
+    const { share } = session;
+    if (share !== undefined && session.shareGroup === this.#group.id) {
+      share.seq = seq;
+      share.bytes += bytes;
+    } else {
+      session.share = { session, seq, bytes };
+      session.shareGroup = this.#group.id;
+      this.#group.shares.push(session.share);
+    }
+    return true;
+  }
+
+  /** Notes that a device came or went: a record of the edge's own, that nobody is acked for. */
+  note(kind: Kind, session: DeviceSession, payload: Uint8Array): void {
+    const nowMs = Date.now();
+    if (nowMs < this.#refusedUntilMs) {
+      this.metrics.rejected.inc({ reason: 'presence' });
+      return;
+    }
+    this.#write(kind, session.idBytes, 0, nowMs, nowMs, payload, 0, payload.length);
+  }
+
+  /** Commits what was taken, and acks it. */
+  async stop(): Promise<void> {
+    while (this.#commit !== undefined) await this.#commit;
+  }
+
+  #write(
+    kind: Kind,
+    id: Uint8Array,
+    seq: number,
+    timeMs: number,
+    receivedMs: number,
+    source: Uint8Array,
+    start: number,
+    end: number,
+  ): void {
+    if (!this.#builder.add(kind, id, seq, timeMs, receivedMs, source, start, end)) {
+      this.#group.full.push(this.#builder);
+      this.#builder = this.#spare.pop() ?? new BatchBuilder();
+      this.#builder.add(kind, id, seq, timeMs, receivedMs, source, start, end);
+    }
+    if (this.#group.records++ === 0) this.#group.firstMs = receivedMs;
+    this.#commit ??= this.#commitAll().catch(this.onFailure);
+  }
+
+  /** Commits group after group, until none has formed while the last one was under way. */
+  async #commitAll(): Promise<void> {
+    // The first group is what this turn of the event loop brings.
+    await new Promise(setImmediate);
+    while (this.#group.records > 0) await this.#commitGroup(this.#takeGroup());
+    this.#commit = undefined;
+  }
+
+  #takeGroup(): Group {
+    const group = this.#group;
+    group.full.push(this.#builder);
+    this.#builder = this.#spare.pop() ?? new BatchBuilder();
+    this.#group = newGroup(group.id + 1);
+    return group;
+  }
+
+  async #commitGroup(group: Group): Promise<void> {
+    const stopTimer = this.metrics.commitSeconds.startTimer();
+    try {
+      await this.queue.append(group.full.map((builder) => builder.build()));
+    } catch (error) {
+      if (!(error instanceof HoldfastError && error.retry)) throw error;
+      this.#refuse(group, error);
+      return;
+    } finally {
+      this.#recycle(group);
+      this.#takenBytes -= group.bytes;
+    }
+    stopTimer();
+    this.metrics.recordsIn.inc(group.records);
+    this.metrics.bytesIn.inc(group.bytes);
+    for (const { session, seq, bytes } of group.shares) session.settle(seq, bytes);
+    this.metrics.ackSeconds.observe(Math.max(0, Date.now() - group.firstMs) / 1000);
+  }
+
+  /** The queue is at its quota or the disk at its floor: nothing of the group is acked, its devices come back later. */
+  #refuse(group: Group, refusal: HoldfastError): void {
+    this.log.warn({ code: refusal.code }, refusal.message);
+    this.#refusedUntilMs = Date.now() + REFUSAL_CHECK_MS;
+    for (const { session, bytes } of group.shares) {
+      session.unackedBytes -= bytes;
+      this.#sendAway(session, 'queue');
+    }
+  }
+
+  #sendAway(session: DeviceSession, reason: 'window' | 'memory' | 'queue'): false {
+    this.metrics.rejected.inc({ reason });
+    const retryAfterMs = Math.round(this.options.retryAfterMs * (0.5 + Math.random()));
+    session.close(TRY_AGAIN_LATER, `retry-after:${retryAfterMs}`);
+    return false;
+  }
+
+  #recycle(group: Group): void {
+    for (const builder of group.full) {
+      builder.reset();
+      if (this.#spare.length < SPARE_BUILDERS) this.#spare.push(builder);
+    }
+  }
+}
+
+function newGroup(id: number): Group {
+  return { id, full: [], shares: [], bytes: 0, records: 0, firstMs: 0 };
+}

@@ -1,0 +1,48 @@
+/** The edge: devices → ingest → queue → router. Wiring only. */
+import { Admin } from '../../shared/admin.js';
+import { exitWith, runService } from '../../shared/lifecycle.js';
+import { createLogger } from '../../shared/log.js';
+import { createRegistry, registerQueueGauges } from '../../shared/metrics.js';
+import { Monitor } from '../../shared/monitor.js';
+import { Queue } from '../../shared/queue/queue.js';
+import { showTitle } from '../../shared/title.js';
+import { Admission } from './admission.js';
+import { readEdgeConfig } from './config.js';
+import type { ForwardSettings } from './forward.js';
+import { Ingest } from './ingest.js';
+import { EdgeMetrics } from './metrics.js';
+import { WebSocketEndpoint } from './websocket.js';
+
+export async function main(): Promise<void> {
+  const config = readEdgeConfig();
+  const log = createLogger('edge');
+  const registry = createRegistry('edge');
+  const metrics = new EdgeMetrics(registry, () => endpoint.devices);
+  const fail = (error: unknown): never => exitWith(log, error, 'the edge failed');
+
+  const queue = Queue.open(config.queuePath, { ...config, retainBytes: 0, onFailure: fail });
+  const monitor = new Monitor<ForwardSettings>({
+    name: 'forward',
+    script: new URL('./forward.js', import.meta.url),
+    queue,
+    settings: { router: config.router, shard: config.shard },
+    onReport: (values) => metrics.takeReport(values),
+    onFailure: fail,
+  });
+  const ingest = new Ingest(queue, config, metrics, log, fail);
+  const admission = new Admission(config, () => endpoint.devices);
+  const endpoint: WebSocketEndpoint = new WebSocketEndpoint(config, admission, ingest, metrics);
+  const waiting: string[] = ['start'];
+  registerQueueGauges(registry, 'uplink', () => queue.stats());
+
+  await runService(log, [
+    { name: 'queue', stop: () => queue.close() },
+    new Admin(config.adminListen, registry, () => waiting),
+    monitor,
+    ingest,
+    endpoint,
+    showTitle('edge', () => `:${config.listen.port} devices=${endpoint.devices} queued=${queue.records}`),
+  ]);
+  waiting.length = 0;
+  log.info({ queue: queue.path, queueId: queue.id, listen: config.listen }, 'edge is up');
+}

@@ -1,0 +1,230 @@
+/**
+ * The WebSocket endpoint of the device protocol (`/v1/devices/{id}`), on uWebSockets.js: upgrades, sessions, frames.
+ *
+ * One session a device: the newest wins, the older is closed with 4409. A device whose acks pile up unread is closed by
+ * uWS itself at its limit. Headers and messages are only read inside their callbacks.
+ */
+import type { Part } from '../../shared/lifecycle.js';
+import type { Address } from '../../shared/config.js';
+import { Kind } from '../../shared/batch.js';
+import {
+  App,
+  listen,
+  type HttpRequest,
+  type HttpResponse,
+  type Listener,
+  type us_socket_context_t,
+  type WebSocket,
+} from '../../shared/uws.js';
+import type { Admission, Protocol, Refused } from './admission.js';
+import { readBinaryFrame, type BinaryLimits } from './binary-frames.js';
+import type { Ingest } from './ingest.js';
+import { readJsonFrame } from './json-frames.js';
+import type { EdgeMetrics } from './metrics.js';
+import { binaryReplies, jsonReplies, type ReplyEncoder } from './replies.js';
+import { DeviceSession, type RecordErrorCode } from './session.js';
+
+export interface WebSocketOptions extends BinaryLimits {
+  readonly listen: Address;
+  readonly frameBytes: number;
+  readonly windowBytes: number;
+}
+
+/** The community build of uWebSockets.js copies the object's own fields, so it must be a plain one. */
+interface UserData {
+  readonly connection: Connection;
+}
+
+type Socket = WebSocket<UserData>;
+
+const TAKEN_OVER = 4409;
+const MALFORMED = 1007;
+const SERVICE_RESTART = 1012;
+/** A frame up to this many times the limit is answered with too_large; uWS cuts the connection at a longer one. */
+const FRAME_SLACK = 4;
+const UNREAD_REPLY_BYTES = 64 * 1024;
+const IDLE_TIMEOUT_SECONDS = 120;
+const DEVICES_PATH = '/v1/devices/';
+
+/** A session's socket and protocol; uWS hands it back with every event. */
+class Connection {
+  socket: Socket | undefined;
+  readonly session: DeviceSession;
+  readonly #encoder: ReplyEncoder;
+
+  constructor(
+    deviceId: string,
+    readonly protocol: Protocol,
+    private readonly metrics: EdgeMetrics,
+  ) {
+    this.#encoder = protocol === 'json' ? jsonReplies : binaryReplies;
+    this.session = new DeviceSession(deviceId, this);
+  }
+
+  hello(windowBytes: number): void {
+    this.#send(this.#encoder.hello(this.session.deviceId, windowBytes));
+  }
+
+  ack(seq: number): void {
+    this.#send(this.#encoder.ack(seq));
+  }
+
+  error(code: RecordErrorCode, message: string, seq: number | undefined): void {
+    this.metrics.rejected.inc({ reason: code });
+    this.#send(this.#encoder.error(code, message, seq));
+  }
+
+  close(code: number, reason: string): void {
+    this.socket?.end(code, reason);
+  }
+
+  #send(message: string | Buffer): void {
+    this.socket?.send(message, this.#encoder.isBinary);
+  }
+}
+
+export class WebSocketEndpoint implements Part {
+  readonly name = 'WebSocket endpoint';
+  readonly #connections = new Map<string, Connection>();
+  #listener: Listener | undefined;
+
+  constructor(
+    private readonly options: WebSocketOptions,
+    private readonly admission: Admission,
+    private readonly ingest: Ingest,
+    private readonly metrics: EdgeMetrics,
+  ) {}
+
+  get devices(): number {
+    return this.#connections.size;
+  }
+
+  get port(): number | undefined {
+    return this.#listener?.port;
+  }
+
+  async start(): Promise<void> {
+    const app = App();
+    app
+      .ws<UserData>(`${DEVICES_PATH}*`, {
+        maxPayloadLength: FRAME_SLACK * this.options.frameBytes,
+        maxBackpressure: UNREAD_REPLY_BYTES,
+        closeOnBackpressureLimit: 1,
+        idleTimeout: IDLE_TIMEOUT_SECONDS,
+        sendPingsAutomatically: true,
+        upgrade: (response, request, context) => this.#upgrade(response, request, context),
+        open: (socket) => this.#open(socket),
+        message: (socket, message, isBinary) =>
+          this.#message(socket.getUserData().connection, Buffer.from(message), isBinary),
+        close: (socket) => this.#close(socket.getUserData().connection),
+      })
+      .any('/*', (response, request) => answerPlain(response, request));
+    this.#listener = await listen(app, this.options.listen);
+  }
+
+  /** Lets nobody new in, commits and acks what was taken, and sends the devices away. */
+  async stop(): Promise<void> {
+    this.#listener?.close();
+    await this.ingest.stop();
+    for (const { session } of [...this.#connections.values()]) session.close(SERVICE_RESTART, 'the edge restarts');
+    await this.ingest.stop();
+  }
+
+  #upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
+    const offered = request.getHeader('sec-websocket-protocol');
+    const admitted = this.admission.admit({
+      // Not a `:id` in the pattern: the community build of uWebSockets.js matches none in a WebSocket route.
+      id: request.getUrl().slice(DEVICES_PATH.length),
+      origin: request.getHeader('origin'),
+      authorization: request.getHeader('authorization'),
+      offered,
+    });
+    if ('status' in admitted) {
+      this.metrics.rejected.inc({ reason: admitted.reason });
+      refuse(response, admitted);
+      return;
+    }
+    const connection = new Connection(admitted.deviceId, admitted.protocol, this.metrics);
+    const key = request.getHeader('sec-websocket-key');
+    const extensions = request.getHeader('sec-websocket-extensions');
+    response.upgrade<UserData>({ connection }, key, admitted.answer, extensions, context);
+  }
+
+  #open(socket: Socket): void {
+    const { connection } = socket.getUserData();
+    const { session } = connection;
+    connection.socket = socket;
+    const older = this.#connections.get(session.deviceId);
+    this.#connections.set(session.deviceId, connection);
+    this.metrics.connections.inc();
+    if (older !== undefined) {
+      this.metrics.takeOvers.inc();
+      older.session.close(TAKEN_OVER, 'the device has opened another session');
+    }
+    connection.hello(this.options.windowBytes);
+    const payload = JSON.stringify({ protocol: connection.protocol });
+    this.ingest.note(Kind.online, session, Buffer.from(payload));
+  }
+
+  #close(connection: Connection): void {
+    const { session } = connection;
+    connection.socket = undefined;
+    session.markClosed();
+    // A device that was taken over is still there, in its newer session.
+    if (this.#connections.get(session.deviceId) !== connection) return;
+    this.#connections.delete(session.deviceId);
+    this.ingest.note(Kind.offline, session, Buffer.from('{}'));
+  }
+
+  #message(connection: Connection, frame: Buffer, isBinary: boolean): void {
+    const { session, protocol } = connection;
+    if (!session.isTaking) return;
+    const { frameBytes } = this.options;
+    if (frame.length > frameBytes) {
+      session.error('too_large', `the frame has ${frame.length} bytes; the limit is ${frameBytes}`);
+    } else if (isBinary !== (protocol === 'binary')) {
+      const got = isBinary ? 'binary' : 'text';
+      session.error('refused', `this session speaks holdfast.v1.${protocol}; a ${got} frame is not for it`);
+    } else if (isBinary) {
+      this.#takeBinary(session, frame);
+    } else {
+      this.#takeJson(session, frame);
+    }
+  }
+
+  #takeJson(session: DeviceSession, frame: Buffer): void {
+    const receivedMs = Date.now();
+    readJsonFrame(frame, session, this.options, receivedMs, ({ kind, seq, timeMs, start, end }) =>
+      this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
+    );
+  }
+
+  #takeBinary(session: DeviceSession, frame: Buffer): void {
+    const receivedMs = Date.now();
+    const problem = readBinaryFrame(frame, session, this.options, receivedMs, (kind, seq, timeMs, start, end) =>
+      this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
+    );
+    if (problem === undefined) return;
+    session.error('bad_record', `malformed frame: ${problem}`);
+    session.closeWhenAcked(MALFORMED, 'malformed frame');
+  }
+}
+
+function refuse(response: HttpResponse, { status, message, retryAfterSeconds }: Refused): void {
+  response.cork(() => {
+    response.writeStatus(status);
+    if (status.startsWith('401')) response.writeHeader('WWW-Authenticate', 'Bearer');
+    if (retryAfterSeconds !== undefined) response.writeHeader('Retry-After', String(retryAfterSeconds));
+    response.writeHeader('Content-Type', 'text/plain').end(`${message}\n`);
+  });
+}
+
+function answerPlain(response: HttpResponse, request: HttpRequest): void {
+  const isDevice = request.getUrl().startsWith(DEVICES_PATH);
+  response.cork(() => {
+    response.writeStatus(isDevice ? '426 Upgrade Required' : '404 Not Found');
+    if (isDevice) response.writeHeader('Upgrade', 'websocket');
+    response.writeHeader('Content-Type', 'text/plain');
+    response.end(isDevice ? 'devices speak WebSocket here\n' : 'devices connect to /v1/devices/{id}\n');
+  });
+}

@@ -1,0 +1,37 @@
+import { get } from 'node:http';
+import { once } from 'node:events';
+import type { IncomingMessage } from 'node:http';
+import { test } from 'tap';
+import { App, listen } from './uws.js';
+
+const HOST = '127.0.0.1';
+
+void test('an app listens on a port of its own and serves there', async (t) => {
+  const app = App();
+  app.get('/', (response) => {
+    response.end('here', true);
+  });
+  const listener = await listen(app, { host: HOST, port: 0 });
+  t.ok(listener.port > 0);
+  const [response] = (await once(get({ host: HOST, port: listener.port, agent: false }), 'response')) as [
+    IncomingMessage,
+  ];
+  t.equal(response.statusCode, 200);
+  response.resume();
+  await once(response, 'end');
+  listener.close();
+  listener.close();
+});
+
+void test('a second listener on the same port fails loudly, and gets the port once the first is closed', async (t) => {
+  const first = await listen(App(), { host: HOST, port: 0 });
+  const address = { host: HOST, port: first.port };
+  await t.rejects(listen(App(), address), { code: 'listen_failed', message: /cannot listen on 127\.0\.0\.1:/ });
+  first.close();
+  const second = await listen(App(), address);
+  second.close();
+});
+
+void test("a host that is not this machine's fails loudly", async (t) => {
+  await t.rejects(listen(App(), { host: '192.0.2.1', port: 0 }), { code: 'listen_failed' });
+});
