@@ -8,6 +8,7 @@ import { VERSION } from '../shared/version.js';
 import { edgeFields } from './edge/config.js';
 import { describeInspection, inspectQueue } from './queue/inspect.js';
 import { routerFields } from './router/config.js';
+import { storageFields } from './storage/config.js';
 
 const program = new Command('holdfast')
   .version(VERSION)
@@ -47,6 +48,13 @@ const services: readonly Service[] = [
     fields: routerFields,
     example: 'ROUTER_QUEUE=/var/lib/holdfast/router ROUTER_INTAKE=tcp://0.0.0.0:7310 holdfast router',
     load: () => import('./router/main.js'),
+  },
+  {
+    name: 'storage',
+    about: 'copies records into PostgreSQL or TimescaleDB, exactly once',
+    fields: storageFields,
+    example: 'STORAGE_URL=postgres://holdfast:…@db/holdfast STORAGE_ROUTER_FETCH=tcp://router:7312 holdfast storage',
+    load: () => import('./storage/main.js'),
   },
 ];
 
