@@ -6,7 +6,8 @@
  * the addon is loaded with require and both names are tried; the rest of the code sees neither.
  *
  * What every user of it has to keep in mind: a request, its headers and the bytes of a message are valid during the callback
- * alone; nothing may be called on a socket after its close callback; a send that returns 2 was dropped.
+ * alone; nothing may be called on a socket after its close callback; a send that returns 2 was dropped; the user data given
+ * to upgrade is copied property by property, so it has to be a plain object that holds whatever has a class.
  */
 import { createRequire } from 'node:module';
 import type { TemplatedApp as Routes, us_listen_socket } from 'uWebSockets.js';
