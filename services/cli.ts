@@ -1,29 +1,83 @@
 #!/usr/bin/env node
-/** The `holdfast` command. */
+/** The `holdfast` command: what every subcommand is for, with examples; the work is done in the rooms beside. */
 import { Command } from 'commander';
-import { describeFields } from '../shared/config.js';
+import { describeFields, type Fields } from '../shared/config.js';
+import { HoldfastError, messageOf } from '../shared/errors.js';
+import { CONFIG_EXIT_CODE } from '../shared/lifecycle.js';
 import { VERSION } from '../shared/version.js';
 import { edgeFields } from './edge/config.js';
+import { describeInspection, inspectQueue } from './queue/inspect.js';
 import { routerFields } from './router/config.js';
 
-const program = new Command('holdfast').version(VERSION).description('durable ingest for device fleets');
+const program = new Command('holdfast')
+  .version(VERSION)
+  .description('Durable ingest for device fleets: an acked record is on disk and reaches the database exactly once.')
+  .addHelpText('after', '\nExamples:\n  holdfast up\n  holdfast edge --help\n  holdfast queue inspect ./data/edge');
 
 program
-  .command('edge')
-  .description('takes records from devices, keeps them, forwards them to the router')
-  .addHelpText(
-    'after',
-    `\nKeys (environment):\n${describeFields(edgeFields)}\n\nExample:\n  EDGE_QUEUE=/var/lib/holdfast/edge holdfast edge`,
-  )
-  .action(async () => (await import('./edge/main.js')).main());
+  .command('up')
+  .description('runs the whole pipeline on this machine, with an embedded PostgreSQL and a demo fleet')
+  .option('--data <dir>', 'where queues and database are kept', './data')
+  .option('--no-demo', 'without the demo fleet')
+  .addHelpText('after', '\nExamples:\n  holdfast up\n  holdfast up --data /var/lib/holdfast --no-demo')
+  .action(async (options: { data: string; demo: boolean }) => {
+    const { main } = await import('./up/main.js');
+    await main(options);
+  });
+
+interface Service {
+  readonly name: string;
+  readonly about: string;
+  readonly fields: Fields;
+  readonly example: string;
+  readonly load: () => Promise<{ main(): Promise<void> }>;
+}
+
+const services: readonly Service[] = [
+  {
+    name: 'edge',
+    about: 'takes records from devices, keeps them on disk, forwards them to the router',
+    fields: edgeFields,
+    example: 'EDGE_QUEUE=/var/lib/holdfast/edge EDGE_ROUTER=tcp://router:7310 holdfast edge',
+    load: () => import('./edge/main.js'),
+  },
+  {
+    name: 'router',
+    about: 'takes batches from edges, keeps them on disk, publishes them to storage and live',
+    fields: routerFields,
+    example: 'ROUTER_QUEUE=/var/lib/holdfast/router ROUTER_INTAKE=tcp://0.0.0.0:7310 holdfast router',
+    load: () => import('./router/main.js'),
+  },
+];
+
+for (const { name, about, fields, example, load } of services) {
+  program
+    .command(name)
+    .description(about)
+    .addHelpText('after', `\nKeys, from the environment:\n${describeFields(fields)}\n\nExample:\n  ${example}`)
+    .action(async () => (await load()).main());
+}
 
 program
-  .command('router')
-  .description('takes batches from edges, keeps them, publishes them to storage, shadow and live')
+  .command('queue')
+  .description('looks into the queue of an edge or a router')
+  .command('inspect <dir>')
+  .description('depth, positions and bytes of the queue in a directory; checks every checksum (exit code 1: some fail)')
+  .option('--json', 'as JSON')
   .addHelpText(
     'after',
-    `\nKeys (environment):\n${describeFields(routerFields)}\n\nExample:\n  ROUTER_QUEUE=/var/lib/holdfast/router holdfast router`,
+    '\nExamples:\n  holdfast queue inspect ./data/edge\n  holdfast queue inspect ./data/router --json',
   )
-  .action(async () => (await import('./router/main.js')).main());
+  .action(async (directory: string, options: { json?: boolean }) => {
+    const inspection = await inspectQueue(directory);
+    const shown = options.json === true ? `${JSON.stringify(inspection, null, 2)}\n` : describeInspection(inspection);
+    process.stdout.write(shown);
+    if (inspection.damaged.length > 0) process.exitCode = 1;
+  });
 
-await program.parseAsync();
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`holdfast: ${messageOf(error)}\n`);
+  process.exit(error instanceof HoldfastError && error.code === 'bad_config' ? CONFIG_EXIT_CODE : 1);
+}

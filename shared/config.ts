@@ -190,6 +190,11 @@ export function databaseUrl(key: string, fallback: string | undefined, about: st
   return { key, fallback, about, allowed: 'postgres://user:password@host:port/database', secret: true, parse };
 }
 
+/** The environment of this process, for a child that reads its own keys from it. */
+export function inheritedEnvironment(): Environment {
+  return process.env;
+}
+
 /** True for addresses that only this machine can reach. */
 export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host);

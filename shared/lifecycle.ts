@@ -17,11 +17,18 @@ export interface Part {
 
 export const STOP_DEADLINE_MS = 10_000;
 
+/** The exit code for a configuration that is wrong (EX_CONFIG of sysexits.h): starting again does not help. */
+export const CONFIG_EXIT_CODE = 78;
+
 /**
- * Runs the parts until the process is told to stop; then stops them and exits with 0, or with 1 where a part failed or
- * the deadline passed. Resolves once every part has started.
+ * Runs the parts until the process is told to stop; then stops them and exits with process.exitCode or 0, or with 1 where
+ * a part failed or the deadline passed. Resolves once every part has started.
  */
-export async function runService(log: Logger, parts: readonly Part[]): Promise<void> {
+export async function runService(
+  log: Logger,
+  parts: readonly Part[],
+  stopDeadlineMs: number = STOP_DEADLINE_MS,
+): Promise<void> {
   const started: Part[] = [];
   let stopping = false;
 
@@ -29,10 +36,10 @@ export async function runService(log: Logger, parts: readonly Part[]): Promise<v
     if (stopping) return;
     stopping = true;
     log.info({ reason }, 'stopping');
-    stopParts(started, STOP_DEADLINE_MS).then(
+    stopParts(started, stopDeadlineMs).then(
       () => {
         log.info('stopped');
-        process.exit(0);
+        process.exit();
       },
       (error: unknown) => exitWith(log, error, 'could not stop cleanly'),
     );
@@ -59,9 +66,10 @@ export async function runService(log: Logger, parts: readonly Part[]): Promise<v
 
 /** Ends the process at once: for faults after which going on could break the promise. */
 export function exitWith(log: Logger, error: unknown, message: string): never {
-  if (error instanceof HoldfastError && error.code === 'bad_config') log.fatal(error.message);
+  const isConfig = error instanceof HoldfastError && error.code === 'bad_config';
+  if (isConfig) log.fatal(error.message);
   else log.fatal({ err: error }, `${message}: ${messageOf(error)}`);
-  process.exit(1);
+  process.exit(isConfig ? CONFIG_EXIT_CODE : 1);
 }
 
 /**

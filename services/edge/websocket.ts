@@ -30,7 +30,12 @@ export interface WebSocketOptions extends BinaryLimits {
   readonly windowBytes: number;
 }
 
-type Socket = WebSocket<Connection>;
+/** The community build of uWebSockets.js copies the object's own fields, so it must be a plain one. */
+interface UserData {
+  readonly connection: Connection;
+}
+
+type Socket = WebSocket<UserData>;
 
 const TAKEN_OVER = 4409;
 const MALFORMED = 1007;
@@ -39,7 +44,7 @@ const SERVICE_RESTART = 1012;
 const FRAME_SLACK = 4;
 const UNREAD_REPLY_BYTES = 64 * 1024;
 const IDLE_TIMEOUT_SECONDS = 120;
-const PATTERN = '/v1/devices/:id';
+const DEVICES_PATH = '/v1/devices/';
 
 /** A session's socket and protocol; uWS hands it back with every event. */
 class Connection {
@@ -101,7 +106,7 @@ export class WebSocketEndpoint implements Part {
   async start(): Promise<void> {
     const app = App();
     app
-      .ws<Connection>(PATTERN, {
+      .ws<UserData>(`${DEVICES_PATH}*`, {
         maxPayloadLength: FRAME_SLACK * this.options.frameBytes,
         maxBackpressure: UNREAD_REPLY_BYTES,
         closeOnBackpressureLimit: 1,
@@ -109,8 +114,9 @@ export class WebSocketEndpoint implements Part {
         sendPingsAutomatically: true,
         upgrade: (response, request, context) => this.#upgrade(response, request, context),
         open: (socket) => this.#open(socket),
-        message: (socket, message, isBinary) => this.#message(socket.getUserData(), Buffer.from(message), isBinary),
-        close: (socket) => this.#close(socket.getUserData()),
+        message: (socket, message, isBinary) =>
+          this.#message(socket.getUserData().connection, Buffer.from(message), isBinary),
+        close: (socket) => this.#close(socket.getUserData().connection),
       })
       .any('/*', (response, request) => answerPlain(response, request));
     this.#listener = await listen(app, this.options.listen);
@@ -127,7 +133,8 @@ export class WebSocketEndpoint implements Part {
   #upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
     const offered = request.getHeader('sec-websocket-protocol');
     const admitted = this.admission.admit({
-      id: request.getParameter(0),
+      // Not a `:id` in the pattern: the community build of uWebSockets.js matches none in a WebSocket route.
+      id: request.getUrl().slice(DEVICES_PATH.length),
       origin: request.getHeader('origin'),
       authorization: request.getHeader('authorization'),
       offered,
@@ -140,11 +147,11 @@ export class WebSocketEndpoint implements Part {
     const connection = new Connection(admitted.deviceId, admitted.protocol, this.metrics);
     const key = request.getHeader('sec-websocket-key');
     const extensions = request.getHeader('sec-websocket-extensions');
-    response.upgrade(connection, key, admitted.answer, extensions, context);
+    response.upgrade<UserData>({ connection }, key, admitted.answer, extensions, context);
   }
 
   #open(socket: Socket): void {
-    const connection = socket.getUserData();
+    const { connection } = socket.getUserData();
     const { session } = connection;
     connection.socket = socket;
     const older = this.#connections.get(session.deviceId);
@@ -213,7 +220,7 @@ function refuse(response: HttpResponse, { status, message, retryAfterSeconds }: 
 }
 
 function answerPlain(response: HttpResponse, request: HttpRequest): void {
-  const isDevice = request.getUrl().startsWith('/v1/devices/');
+  const isDevice = request.getUrl().startsWith(DEVICES_PATH);
   response.cork(() => {
     response.writeStatus(isDevice ? '426 Upgrade Required' : '404 Not Found');
     if (isDevice) response.writeHeader('Upgrade', 'websocket');

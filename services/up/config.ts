@@ -1,0 +1,24 @@
+/**
+ * The keys that `holdfast up` reads itself. Every other key of a service is handed on to it; where a service listens is
+ * read here too, to say where to connect and to ask whether it is ready.
+ */
+import { address, databaseUrl, optional, readConfig, secret, type Config } from '../../shared/config.js';
+
+const upFields = {
+  postgres: address('UP_POSTGRES_LISTEN', '127.0.0.1:7332', 'where the embedded PostgreSQL listens'),
+  storageUrl: optional(databaseUrl('STORAGE_URL', undefined, 'a database instead of the embedded one')),
+  deviceSecret: secret('EDGE_DEVICE_SECRET', "the key of the devices' tokens"),
+  edge: address('EDGE_LISTEN', '127.0.0.1:7300', 'where devices connect'),
+  live: address('LIVE_LISTEN', '127.0.0.1:7340', 'where live clients connect'),
+  edgeAdmin: address('EDGE_ADMIN_LISTEN', '127.0.0.1:7309', 'admin endpoint of the edge'),
+  routerAdmin: address('ROUTER_ADMIN_LISTEN', '127.0.0.1:7319', 'admin endpoint of the router'),
+  storageAdmin: address('STORAGE_ADMIN_LISTEN', '127.0.0.1:7339', 'admin endpoint of storage'),
+  liveAdmin: address('LIVE_ADMIN_LISTEN', '127.0.0.1:7349', 'admin endpoint of live'),
+} as const;
+
+export type UpConfig = Config<typeof upFields>;
+
+/** @throws HoldfastError bad_config that lists every bad key */
+export function readUpConfig(): UpConfig {
+  return readConfig('UP', upFields);
+}
