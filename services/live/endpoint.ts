@@ -4,6 +4,7 @@ import type { Part } from '../../shared/lifecycle.js';
 import {
   App,
   listen,
+  protectLongMessages,
   type HttpRequest,
   type HttpResponse,
   type Listener,
@@ -95,6 +96,7 @@ export class LiveEndpoint implements Part {
 
   #open(socket: ClientSocket): void {
     const { client } = socket.getUserData();
+    protectLongMessages(socket);
     client.opened(socket);
     this.#clients.add(client);
   }

@@ -143,7 +143,9 @@ export class TestLive {
     const end = { device: 'end', seq: this.#offset + 1_000_000 };
     await this.publish([...records, end]);
     while (!probe.records.includes(`end:${end.seq}`)) await once(probe.socket, 'message');
-    for (const client of this.#clients) if (!client.socket.isPaused) await client.settle();
+    for (const client of this.#clients) {
+      if (client.socket.readyState === WebSocket.OPEN && !client.socket.isPaused) await client.settle();
+    }
   }
 
   /** The sum of a metric over its labels. */
