@@ -7,6 +7,7 @@
  * said of that record. Payloads are opaque here unless `validatePayloads` is on: what is no JSON is then found by storage,
  * which keeps it in dead_letters.
  */
+import { isUtf8 } from 'node:buffer';
 import { Kind } from '../../shared/batch.js';
 import { messageOf } from '../../shared/errors.js';
 import { scanValue } from './json-scan.js';
@@ -88,6 +89,8 @@ function isDeviceKind(kind: number): kind is Kind {
 }
 
 function checkPayload(frame: Buffer, start: number, end: number, limits: RecordLimits, seq: number): void {
+  // toString would replace what is no UTF-8, and JSON.parse would not see it.
+  if (!isUtf8(frame.subarray(start, end))) throw new RecordError('bad_json', 'the payload is not UTF-8', seq);
   try {
     JSON.parse(frame.toString('utf8', start, end));
   } catch (error) {
