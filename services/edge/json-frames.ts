@@ -43,9 +43,8 @@ export function readJsonFrame(
   try {
     value = JSON.parse(frame.toString('utf8'));
   } catch (error) {
-    // A device that counts on its own has counted this frame as a record.
-    const seq = session.counted === undefined ? undefined : ++session.counted;
-    session.error('bad_json', `the frame of ${frame.length} bytes is not JSON: ${messageOf(error)}`, seq);
+    const message = `the frame of ${frame.length} bytes is not JSON: ${messageOf(error)}`;
+    session.error('bad_json', message, session.countUnread());
     return;
   }
   if (!Array.isArray(value)) {
@@ -87,7 +86,7 @@ function readElement(
   receivedMs: number,
 ): FrameRecord {
   if (typeof element !== 'object' || element === null || Array.isArray(element)) {
-    throw new RecordError('bad_record', 'a record is an object, as {"seq":1,"data":{}}', countOf(session));
+    throw new RecordError('bad_record', 'a record is an object, as {"seq":1,"data":{}}', session.countUnread());
   }
   const fields = element as Fields;
   if (fields['get'] !== undefined) throw new RecordError('refused', 'this edge has no shadows to get from');
@@ -115,8 +114,4 @@ function checkShape(name: string, value: unknown, seq: number): void {
   if (name === 'result' && typeof (value as Fields)['id'] !== 'string') {
     throw new RecordError('bad_record', '"result" must name its command: {"id":"…","status":"…"}', seq);
   }
-}
-
-function countOf(session: DeviceSession): number | undefined {
-  return session.counted === undefined ? undefined : ++session.counted;
 }

@@ -23,6 +23,9 @@ export type ErrorReply = Extract<DownMessage, { readonly type: 'error' }>;
 export const JSON_PROTOCOL = 'holdfast.v1.json';
 export const BINARY_PROTOCOL = 'holdfast.v1.binary';
 
+/** A wait that hears nothing for this long has failed; far more than any answer takes. */
+const SILENCE_TIMEOUT_MS = 20_000;
+
 export class DeviceSocket {
   /** Every reply, in order, hello first. */
   readonly replies: DownMessage[] = [];
@@ -97,7 +100,10 @@ export class DeviceSocket {
     this.socket.resume();
   }
 
-  /** Waits until `condition` holds, looking after every reply. @throws Error where the session closes before */
+  /**
+   * Waits until `condition` holds, looking after every reply.
+   * @throws Error where the session closes before, or nothing is heard for a long time
+   */
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) {
       if (this.#closed !== undefined) {
@@ -128,7 +134,15 @@ export class DeviceSocket {
   }
 
   async #change(): Promise<void> {
-    await new Promise<void>((resolve) => this.#waiting.add(resolve));
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new Error(`nothing was heard; the last replies are ${JSON.stringify(this.replies.slice(-3))}`));
+      }, SILENCE_TIMEOUT_MS);
+      this.#waiting.add(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
   }
 
   #wake(): void {
