@@ -7,6 +7,12 @@ export interface RecordLimits {
   readonly depth: number;
 }
 
+/**
+ * A frame with more bad records than this is malformed as a whole. It bounds what one frame can cost: an error takes some
+ * 20 µs and 100 bytes of reply, so 256 KiB of `[1,1,1,…` would keep every other device waiting for seconds.
+ */
+export const MAX_FRAME_ERRORS = 1_000;
+
 /** The end of the year 9999: what fits every calendar on the way to the database. */
 export const MAX_TIME_MS = 253_402_300_799_999;
 

@@ -201,19 +201,23 @@ export class WebSocketEndpoint implements Part {
   }
 
   #takeJson(session: DeviceSession, frame: Buffer, receivedMs: number): void {
-    readJsonFrame(frame, session, this.options, receivedMs, ({ kind, seq, timeMs, start, end }) =>
+    const problem = readJsonFrame(frame, session, this.options, receivedMs, ({ kind, seq, timeMs, start, end }) =>
       this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
     );
+    if (problem !== undefined) refuseFrame(session, problem);
   }
 
   #takeBinary(session: DeviceSession, frame: Buffer, receivedMs: number): void {
     const problem = readBinaryFrame(frame, session, this.options, receivedMs, (kind, seq, timeMs, start, end) =>
       this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
     );
-    if (problem === undefined) return;
-    session.error('bad_record', `malformed frame: ${problem}`);
-    session.closeWhenAcked(MALFORMED, 'malformed frame');
+    if (problem !== undefined) refuseFrame(session, problem);
   }
+}
+
+function refuseFrame(session: DeviceSession, problem: string): void {
+  session.error('bad_record', `malformed frame: ${problem}`);
+  session.closeWhenAcked(MALFORMED, 'malformed frame');
 }
 
 function refuse(response: HttpResponse, { status, message, retryAfterSeconds }: Refused): void {
