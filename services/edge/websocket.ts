@@ -116,8 +116,7 @@ export class WebSocketEndpoint implements Part {
         sendPingsAutomatically: true,
         upgrade: (response, request, context) => this.#upgrade(response, request, context),
         open: (socket) => this.#open(socket),
-        message: (socket, message, isBinary) =>
-          this.#message(socket.getUserData().connection, message, isBinary),
+        message: (socket, message, isBinary) => this.#message(socket.getUserData().connection, message, isBinary),
         close: (socket) => this.#close(socket.getUserData().connection),
       })
       .any('/*', (response, request) => answerPlain(response, request));
@@ -188,10 +187,12 @@ export class WebSocketEndpoint implements Part {
     const frame = Buffer.from(message);
     const { frameBytes } = this.options;
     if (frame.length > frameBytes) {
-      session.error('too_large', `the frame has ${frame.length} bytes; the limit is ${frameBytes}`);
+      const message = `the frame has ${frame.length} bytes; the limit is ${frameBytes}`;
+      session.error('too_large', message, session.countUnread());
     } else if (isBinary !== speaksBinary) {
       const got = isBinary ? 'binary' : 'text';
-      session.error('refused', `this session speaks holdfast.v1.${connection.protocol}; a ${got} frame is not for it`);
+      const message = `this session speaks holdfast.v1.${connection.protocol}; a ${got} frame is not for it`;
+      session.error('refused', message, session.countUnread());
     } else if (isBinary) {
       this.#takeBinary(session, frame, receivedMs);
     } else {
@@ -200,19 +201,23 @@ export class WebSocketEndpoint implements Part {
   }
 
   #takeJson(session: DeviceSession, frame: Buffer, receivedMs: number): void {
-    readJsonFrame(frame, session, this.options, receivedMs, ({ kind, seq, timeMs, start, end }) =>
+    const problem = readJsonFrame(frame, session, this.options, receivedMs, ({ kind, seq, timeMs, start, end }) =>
       this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
     );
+    if (problem !== undefined) refuseFrame(session, problem);
   }
 
   #takeBinary(session: DeviceSession, frame: Buffer, receivedMs: number): void {
     const problem = readBinaryFrame(frame, session, this.options, receivedMs, (kind, seq, timeMs, start, end) =>
       this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
     );
-    if (problem === undefined) return;
-    session.error('bad_record', `malformed frame: ${problem}`);
-    session.closeWhenAcked(MALFORMED, 'malformed frame');
+    if (problem !== undefined) refuseFrame(session, problem);
   }
+}
+
+function refuseFrame(session: DeviceSession, problem: string): void {
+  session.error('bad_record', `malformed frame: ${problem}`);
+  session.closeWhenAcked(MALFORMED, 'malformed frame');
 }
 
 function refuse(response: HttpResponse, { status, message, retryAfterSeconds }: Refused): void {
