@@ -27,7 +27,7 @@ const PRIMED_BYTES_PER_SECOND = 320_000_000;
 
 interface Side {
   readonly name: string;
-  run(context: BenchContext, primed: string): Promise<LoadResult>;
+  readonly run: (context: BenchContext, primed: string) => Promise<LoadResult>;
 }
 
 const ALL_SIDES: readonly Side[] = [
