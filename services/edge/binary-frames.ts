@@ -17,7 +17,8 @@ export interface BinaryLimits extends RecordLimits {
   readonly validatePayloads: boolean;
 }
 
-const RECORD_HEADER_BYTES = 24;
+/** What stands before the payload. */
+export const FRAME_HEADER_BYTES = 24;
 const SIZE_FIELD_BYTES = 4;
 
 /** Takes one record; false: take no more of this frame. */
@@ -39,10 +40,10 @@ export function readBinaryFrame(
   let at = 0;
   while (at < frame.length) {
     const left = frame.length - at;
-    if (left < RECORD_HEADER_BYTES) return `${left} bytes at byte ${at}: a record has at least ${RECORD_HEADER_BYTES}`;
+    if (left < FRAME_HEADER_BYTES) return `${left} bytes at byte ${at}: a record has at least ${FRAME_HEADER_BYTES}`;
     const total = view.getUint32(at, true) + SIZE_FIELD_BYTES;
-    if (total < RECORD_HEADER_BYTES || total > left) {
-      return `the record at byte ${at} says it has ${total} bytes; allowed are ${RECORD_HEADER_BYTES} to the ${left} left`;
+    if (total < FRAME_HEADER_BYTES || total > left) {
+      return `the record at byte ${at} says it has ${total} bytes; allowed are ${FRAME_HEADER_BYTES} to the ${left} left`;
     }
     try {
       if (!takeRecord(frame, view, at, at + total, session, limits, receivedMs, take)) return undefined;
@@ -75,7 +76,7 @@ function takeRecord(
     throw new RecordError('bad_record', 'the three bytes after the kind must be 0', seq);
   }
   const timeMs = time === 0 ? receivedMs : admitTime(time, receivedMs, seq);
-  const start = at + RECORD_HEADER_BYTES;
+  const start = at + FRAME_HEADER_BYTES;
   if (start === end) throw new RecordError('bad_record', 'there is no payload', seq);
   admitSize(end - start, limits, seq);
   if (limits.validatePayloads) checkPayload(frame, start, end, limits, seq);

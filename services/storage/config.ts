@@ -1,5 +1,15 @@
 /** What storage reads from the environment. */
-import { address, bytes, choice, databaseUrl, duration, endpoint, integer, type Config } from '../../shared/config.js';
+import {
+  address,
+  bytes,
+  choice,
+  databaseUrl,
+  duration,
+  endpoint,
+  integer,
+  readConfig,
+  type Config,
+} from '../../shared/config.js';
 
 const DAY_MS = 86_400_000;
 
@@ -16,3 +26,8 @@ export const storageFields = {
 } as const;
 
 export type StorageConfig = Config<typeof storageFields>;
+
+/** @throws HoldfastError bad_config that lists every bad key */
+export function readStorageConfig(): StorageConfig {
+  return readConfig('STORAGE', storageFields);
+}
