@@ -108,7 +108,7 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const context = new BenchContext(given, join(given.directory, `bench-${process.pid}`));
+  const context = new BenchContext(given, given.directory);
   process.on('exit', () => {
     killAll();
     context.clear();
