@@ -30,8 +30,8 @@ function escapeRefusal(text: string): string | undefined {
   for (const match of text.matchAll(ESCAPE)) {
     const code = match[1] === undefined ? undefined : Number.parseInt(match[1], 16);
     const isLow = code !== undefined && code >= 0xdc00 && code <= 0xdfff;
-    const follows = match.index === highEnd;
-    if (isLow !== follows && (isLow || highEnd >= 0)) return 'invalid input syntax for type json: a lone surrogate';
+    const isPair = isLow && match.index === highEnd;
+    if (highEnd >= 0 ? !isPair : isLow) return 'invalid input syntax for type json: a lone surrogate';
     highEnd = code !== undefined && code >= 0xd800 && code <= 0xdbff ? match.index + match[0].length : -1;
     if (code === 0) return 'unsupported Unicode escape sequence: \\u0000 cannot be converted to text';
   }
