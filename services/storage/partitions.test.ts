@@ -1,10 +1,11 @@
 import { once } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import t, { test } from 'tap';
 import { Session } from '../../shared/database.js';
 import { TestPostgres, silent } from '../../test/support/postgres.js';
 import { TestStorage, batch, countRows, query, records } from '../../test/support/storage.js';
 import { Maintenance, maintain } from './maintenance.js';
-import { partitionName } from './partitions.js';
+import { PARTITIONS_LOCK, partitionName } from './partitions.js';
 import type { SchemaOptions } from './schema.js';
 
 const postgres = await TestPostgres.start();
@@ -110,6 +111,35 @@ void test('rows that are being stored while their day is made are neither lost n
     (await placed(url)).some(({ table }) => table !== 'telemetry_default'),
     'days were made',
   );
+  await test.stop();
+});
+
+void test('a row whose day is made in the middle of the slow path is not taken for bad', async (t) => {
+  const url = await postgres.createDatabase('slow');
+  const test = await TestStorage.start(url);
+  // After a merge with duplicates the next one takes the slow path, too; one row, so that nothing is left to bisect.
+  test.source.push(batch(1, [at(1, 0), at(1, 0)]));
+  await test.source.untilAcked(1);
+  const session = await Session.open(url, 'test');
+  const { client } = session;
+  await client.query('begin');
+  await client.query('select pg_advisory_xact_lock($1)', [PARTITIONS_LOCK]);
+  await client.query('lock table telemetry_default in access exclusive mode');
+  test.source.push(batch(2, [at(2, NOON)]));
+  const waiting = `select from pg_stat_activity where application_name = 'holdfast storage' and wait_event_type = 'Lock'
+    and datname = current_database()`;
+  while ((await query(url, waiting)).length === 0) await sleep(5);
+  await client.query('create table telemetry_20261120 (like telemetry including indexes)');
+  await client.query(`alter table telemetry attach partition telemetry_20261120
+    for values from ('2026-11-20 00:00:00+00') to ('2026-11-21 00:00:00+00')`);
+  await client.query('commit');
+  await session.close();
+  await test.source.untilAcked(2);
+  t.strictSame(await placed(url), [
+    { table: 'telemetry_20261120', seqs: [2] },
+    { table: 'telemetry_default', seqs: [1] },
+  ]);
+  t.strictSame(await query(url, 'select reason from dead_letters'), []);
   await test.stop();
 });
 
