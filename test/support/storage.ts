@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { Registry } from 'prom-client';
 import { Positions } from '../../services/storage/positions.js';
+import { migrate } from '../../services/storage/schema.js';
 import { Storage } from '../../services/storage/storage.js';
 import { ContextCache } from '../../shared/context.js';
 import { Session } from '../../shared/database.js';
@@ -68,6 +69,13 @@ export class TestStorage {
     const metric = await this.registry.getSingleMetric(name)!.get();
     return metric.values.reduce((sum, { value }) => sum + value, 0);
   }
+}
+
+/** Makes storage's tables, without TimescaleDB. */
+export async function createSchema(url: string): Promise<void> {
+  const session = await Session.open(url, 'test');
+  await migrate(session, { timescale: 'off', retentionMs: YEAR_MS, log: silent });
+  await session.close();
 }
 
 /** Runs one query on a connection of its own and returns the rows. */
