@@ -147,6 +147,22 @@ for (const protocol of PROTOCOLS) {
     t.ok(most > windowBytes / 3 && most <= windowBytes, `${most} bytes under way`);
   });
 
+  void test(`${protocol}: an edge that refuses whole messages gets the records one by one, and none is passed over`, async (t) => {
+    const { edge, device } = await setUp(t, { maxMessageBytes: 300 }, { protocol });
+    const refused: number[] = [];
+    device.on('refused', (seq, code) => refused.push(code === 'too_large' ? seq : -1));
+    // Ten in one message, which is refused, and more on its heels, which are taken and acked.
+    for (let n = 1; n <= 10; n++) device.send({ n, text: 'x'.repeat(n === 4 ? 500 : 50) });
+    device.connect();
+    await once(device, 'open');
+    for (let n = 11; n <= 13; n++) device.send({ n });
+    await device.flushed();
+    t.same(refused, [4]);
+    const seqs = distinct(edge.received).map(({ seq }) => seq);
+    t.same(new Set(seqs), new Set([1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13]));
+    t.equal(edge.connections, 2);
+  });
+
   void test(`${protocol}: a record larger than the window goes when nothing else is under way`, async (t) => {
     const { edge, device } = await setUp(t, { windowBytes: 100 }, { protocol });
     device.connect();

@@ -21,31 +21,25 @@
  * later only; a device whose session another one took over (4409) stays away until connect() is called again.
  */
 import { EventEmitter } from 'node:events';
-import { encodeJsonMessage, frameSeq, FRAME_HEADER_BYTES, type DownMessage } from './device-frames.js';
+import { encodeJsonMessage, type DownMessage } from './device-frames.js';
 import { Backoff } from './device/backoff.js';
 import type { RecordBuffer } from './device/buffer.js';
 import { openBuffer, readOptions } from './device/options.js';
 import type { DeviceEvents, DeviceOptions, DeviceSettings, SendOptions } from './device/options.js';
+import { Outbox } from './device/outbox.js';
 import { checkTime, encodePayload } from './device/payload.js';
 import { Session, type SessionEnd } from './device/session.js';
-import { SendWindow } from './device/window.js';
+import { Waiters } from './device/waiters.js';
 import { HoldfastError, messageOf } from './errors.js';
 
 export type { DeviceCommand, DeviceKind } from './device-frames.js';
 export type { BufferOptions, DeviceEvents, DeviceOptions, SendOptions } from './device/options.js';
 export type { DeviceProtocol } from './device/session.js';
 
-/** What an edge may count for a record beside its payload and the device's id: its own header, or JSON's keys. */
-const RECORD_OVERHEAD_BYTES = 64;
 /** The close code by which an edge says that a newer session of the same device is served. */
 const TAKEN_OVER = 4409;
 /** Between attempts at an edge that refuses this device: half of it to all of it. */
 const REFUSED_WAIT_MS = 300_000;
-
-interface Waiter {
-  resolve(): void;
-  reject(error: HoldfastError): void;
-}
 
 export class Device extends EventEmitter<DeviceEvents> {
   readonly id: string;
@@ -53,18 +47,14 @@ export class Device extends EventEmitter<DeviceEvents> {
   readonly #token: string | undefined;
   readonly #buffer: RecordBuffer;
   readonly #backoff: Backoff;
-  readonly #window = new SendWindow();
-  /** What a frame costs beside its length. */
-  readonly #overheadBytes: number;
+  readonly #outbox: Outbox;
   #state: 'away' | 'wanted' | 'closed' = 'away';
   #session: Session | undefined;
   #open = false;
   #openedMs = 0;
-  /** The last seq sent on this connection, or done before it. */
-  #sent = 0;
   #scheduled = false;
   #retry: NodeJS.Timeout | undefined;
-  #waiters: Waiter[] = [];
+  readonly #flushing = new Waiters();
   #ended: (() => void) | undefined;
 
   /** @throws HoldfastError bad_config */
@@ -75,7 +65,7 @@ export class Device extends EventEmitter<DeviceEvents> {
     this.#token = options.token;
     this.#buffer = openBuffer(options.buffer ?? {});
     this.#backoff = new Backoff(this.#settings.minBackoffMs, this.#settings.maxBackoffMs);
-    this.#overheadBytes = RECORD_OVERHEAD_BYTES - FRAME_HEADER_BYTES + options.id.length;
+    this.#outbox = new Outbox(this.#buffer, options.id, this.#settings.maxMessageBytes);
   }
 
   /** Every record through this seq is durable at the edge, or was refused. */
@@ -135,7 +125,7 @@ export class Device extends EventEmitter<DeviceEvents> {
   async flushed(): Promise<void> {
     if (this.#buffer.unacked === 0) return;
     this.#assertNotClosed();
-    await new Promise<void>((resolve, reject) => this.#waiters.push({ resolve, reject }));
+    await this.#flushing.wait();
   }
 
   /** Ends the connection; what is not acked stays in a file buffer for the next process, and is gone from memory. */
@@ -168,12 +158,11 @@ export class Device extends EventEmitter<DeviceEvents> {
       case 'hello':
         this.#open = true;
         this.#openedMs = performance.now();
-        this.#sent = this.#buffer.acked;
-        this.#window.reset(message.windowBytes);
+        this.#outbox.begin(message.windowBytes);
         this.emit('open');
         break;
       case 'ack':
-        this.#acked(Math.min(message.seq, this.#sent));
+        this.#acked(Math.min(message.seq, this.#outbox.sent));
         break;
       case 'error':
         this.#refused(message.seq, message.code, message.message);
@@ -190,39 +179,49 @@ export class Device extends EventEmitter<DeviceEvents> {
 
   #acked(seq: number): void {
     this.#backoff.reset();
-    this.#window.settleThrough(seq);
+    this.#outbox.settleThrough(seq);
     if (seq <= this.#buffer.acked) return;
     this.#buffer.ack(seq);
     this.emit('ack', seq);
     this.#settled();
   }
 
-  #refused(seq: number | undefined, code: string, message: string): void {
-    if (seq === undefined || seq > this.#sent || !this.#drop(seq)) {
+  /** An error without a seq is about the only record under way, where there is only one. */
+  #refused(given: number | undefined, code: string, message: string): void {
+    const seq = given ?? this.#outbox.onlySeq;
+    if (seq === undefined || seq > this.#outbox.sent || !this.#drop(seq)) {
       this.emit('complaint', code, message);
+      if (given === undefined && this.#outbox.underWay > 0) this.#sendSingly();
       return;
     }
     this.#backoff.reset();
-    this.#window.settle(seq);
+    this.#outbox.settle(seq);
     this.emit('refused', seq, code, message);
     this.#settled();
+  }
+
+  /**
+   * The edge has refused a whole message (one that is too large for it, say), and its next ack may pass over every record in
+   * it. Believing that ack would lose them: the session is cut, and what was under way is sent again, one record at a time.
+   */
+  #sendSingly(): void {
+    this.#outbox.sendSingly();
+    this.#open = false;
+    this.#session?.cut();
   }
 
   #drop(seq: number): boolean {
     try {
       return this.#buffer.drop(seq);
     } catch (error) {
-      // The file buffer could not take note of it: the record comes back with the next process and is refused again.
+      // The record comes back with the next process and is refused again.
       this.#fail('disk_low', messageOf(error), error);
       return false;
     }
   }
 
   #settled(): void {
-    if (this.#buffer.unacked > 0) return;
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiters) waiter.resolve();
+    if (this.#buffer.unacked === 0) this.#flushing.resolve();
   }
 
   /** Records that are sent in one turn of the event loop travel in one message. */
@@ -236,26 +235,14 @@ export class Device extends EventEmitter<DeviceEvents> {
   }
 
   #pump(): void {
-    while (this.#open && this.#state === 'wanted' && this.#sent < this.#buffer.lastSeq) {
-      const room = this.#window.roomBytes;
-      if (room <= 0) return;
-      const maxBytes = Math.min(room, this.#settings.maxMessageBytes);
-      const frames = this.#buffer.read(this.#sent, maxBytes, this.#overheadBytes);
-      if (frames.length === 0) {
-        this.#settled();
-        return;
-      }
-      // One record may be larger than the room that is left: it waits until nothing else is under way.
-      if (frames[0]!.length + this.#overheadBytes > room && this.#window.bytes > 0) return;
-      this.#sendFrames(frames);
-    }
-  }
-
-  #sendFrames(frames: readonly Buffer[]): void {
-    for (const frame of frames) this.#window.add(frameSeq(frame), frame.length + this.#overheadBytes);
-    this.#sent = frameSeq(frames.at(-1)!);
     const binary = this.#settings.protocol === 'binary';
-    this.#session?.send(!binary ? encodeJsonMessage(frames) : frames.length === 1 ? frames[0]! : Buffer.concat(frames));
+    while (this.#open && this.#state === 'wanted') {
+      const frames = this.#outbox.next();
+      if (frames.length === 0) break;
+      this.#session?.send(binary ? Buffer.concat(frames) : encodeJsonMessage(frames));
+    }
+    // Reading may have found that the records left were damaged, and are gone.
+    this.#settled();
   }
 
   #sessionEnded(end: SessionEnd): void {
@@ -276,18 +263,16 @@ export class Device extends EventEmitter<DeviceEvents> {
       this.#fail('device_closed', message);
       return;
     }
-    const refused = end.status !== undefined && isFinal(end.status);
-    const jitter = refused ? REFUSED_WAIT_MS * (0.5 + Math.random() / 2) : this.#backoff.next();
+    const jitter = end.isRefused ? REFUSED_WAIT_MS * (0.5 + Math.random() / 2) : this.#backoff.next();
     const waitMs = Math.round((end.retryAfterMs ?? 0) + jitter);
     this.#retry = setTimeout(() => this.#connect(), waitMs);
     this.emit('close', end.code, end.reason, waitMs);
-    if (refused) this.#fail('device_refused', `device ${this.id} is refused: ${end.reason}; check its id and token`);
+    if (end.isRefused)
+      this.#fail('device_refused', `device ${this.id} is refused: ${end.reason}; check its id and token`);
   }
 
   #giveUp(message: string): void {
-    const waiters = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiters) waiter.reject(new HoldfastError('device_closed', message, false));
+    this.#flushing.reject(new HoldfastError('device_closed', message, false));
   }
 
   #fail(code: 'device_refused' | 'device_closed' | 'disk_low', message: string, cause?: unknown): void {
@@ -298,9 +283,4 @@ export class Device extends EventEmitter<DeviceEvents> {
     if (this.#state !== 'closed') return;
     throw new HoldfastError('device_closed', `device ${this.id} is closed`, false);
   }
-}
-
-/** True for answers that the same request would get again: the id, the credential or the address is wrong. */
-function isFinal(status: number): boolean {
-  return status >= 400 && status < 500 && status !== 408 && status !== 429;
 }

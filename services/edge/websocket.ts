@@ -50,6 +50,7 @@ const DEVICES_PATH = '/v1/devices/';
 class Connection {
   socket: Socket | undefined;
   readonly session: DeviceSession;
+  readonly isBinary: boolean;
   readonly #encoder: ReplyEncoder;
 
   constructor(
@@ -57,7 +58,8 @@ class Connection {
     readonly protocol: Protocol,
     private readonly metrics: EdgeMetrics,
   ) {
-    this.#encoder = protocol === 'json' ? jsonReplies : binaryReplies;
+    this.isBinary = protocol === 'binary';
+    this.#encoder = this.isBinary ? binaryReplies : jsonReplies;
     this.session = new DeviceSession(deviceId, this);
   }
 
@@ -114,8 +116,7 @@ export class WebSocketEndpoint implements Part {
         sendPingsAutomatically: true,
         upgrade: (response, request, context) => this.#upgrade(response, request, context),
         open: (socket) => this.#open(socket),
-        message: (socket, message, isBinary) =>
-          this.#message(socket.getUserData().connection, Buffer.from(message), isBinary),
+        message: (socket, message, isBinary) => this.#message(socket.getUserData().connection, message, isBinary),
         close: (socket) => this.#close(socket.getUserData().connection),
       })
       .any('/*', (response, request) => answerPlain(response, request));
@@ -176,38 +177,47 @@ export class WebSocketEndpoint implements Part {
     this.ingest.note(Kind.offline, session, Buffer.from('{}'));
   }
 
-  #message(connection: Connection, frame: Buffer, isBinary: boolean): void {
-    const { session, protocol } = connection;
+  #message(connection: Connection, message: ArrayBuffer, isBinary: boolean): void {
+    const { session, isBinary: speaksBinary } = connection;
     if (!session.isTaking) return;
+    const receivedMs = Date.now();
+    if (isBinary && speaksBinary && !this.options.validatePayloads) {
+      if (this.ingest.takeFrame(session, new Uint8Array(message), receivedMs)) return;
+    }
+    const frame = Buffer.from(message);
     const { frameBytes } = this.options;
     if (frame.length > frameBytes) {
-      session.error('too_large', `the frame has ${frame.length} bytes; the limit is ${frameBytes}`);
-    } else if (isBinary !== (protocol === 'binary')) {
+      const message = `the frame has ${frame.length} bytes; the limit is ${frameBytes}`;
+      session.error('too_large', message, session.countUnread());
+    } else if (isBinary !== speaksBinary) {
       const got = isBinary ? 'binary' : 'text';
-      session.error('refused', `this session speaks holdfast.v1.${protocol}; a ${got} frame is not for it`);
+      const message = `this session speaks holdfast.v1.${connection.protocol}; a ${got} frame is not for it`;
+      session.error('refused', message, session.countUnread());
     } else if (isBinary) {
-      this.#takeBinary(session, frame);
+      this.#takeBinary(session, frame, receivedMs);
     } else {
-      this.#takeJson(session, frame);
+      this.#takeJson(session, frame, receivedMs);
     }
   }
 
-  #takeJson(session: DeviceSession, frame: Buffer): void {
-    const receivedMs = Date.now();
-    readJsonFrame(frame, session, this.options, receivedMs, ({ kind, seq, timeMs, start, end }) =>
+  #takeJson(session: DeviceSession, frame: Buffer, receivedMs: number): void {
+    const problem = readJsonFrame(frame, session, this.options, receivedMs, ({ kind, seq, timeMs, start, end }) =>
       this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
     );
+    if (problem !== undefined) refuseFrame(session, problem);
   }
 
-  #takeBinary(session: DeviceSession, frame: Buffer): void {
-    const receivedMs = Date.now();
+  #takeBinary(session: DeviceSession, frame: Buffer, receivedMs: number): void {
     const problem = readBinaryFrame(frame, session, this.options, receivedMs, (kind, seq, timeMs, start, end) =>
       this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
     );
-    if (problem === undefined) return;
-    session.error('bad_record', `malformed frame: ${problem}`);
-    session.closeWhenAcked(MALFORMED, 'malformed frame');
+    if (problem !== undefined) refuseFrame(session, problem);
   }
+}
+
+function refuseFrame(session: DeviceSession, problem: string): void {
+  session.error('bad_record', `malformed frame: ${problem}`);
+  session.closeWhenAcked(MALFORMED, 'malformed frame');
 }
 
 function refuse(response: HttpResponse, { status, message, retryAfterSeconds }: Refused): void {

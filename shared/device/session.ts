@@ -14,8 +14,8 @@ export interface SessionEnd {
   /** The WebSocket close code; 1006 where there was none. */
   readonly code: number;
   readonly reason: string;
-  /** The HTTP status where the upgrade was refused. */
-  readonly status: number | undefined;
+  /** True where the same request would be refused again: the id, the credential or the address is wrong. */
+  readonly isRefused: boolean;
   /** How long the edge asked to stay away, ms. */
   readonly retryAfterMs: number | undefined;
   /** True where the edge had said hello. */
@@ -43,6 +43,7 @@ export class Session {
   readonly #timer: NodeJS.Timeout;
   #greeted = false;
   #heard = true;
+  #isCut = false;
   #reason = '';
   #status: number | undefined;
   #retryAfterMs: number | undefined;
@@ -77,6 +78,13 @@ export class Session {
     this.#socket.send(message, { binary: this.#options.protocol === 'binary' }, ignoreSendError);
   }
 
+  /** Ends the connection at once; nothing that still arrives is passed on. */
+  cut(): void {
+    this.#isCut = true;
+    this.#reason = 'cut by the device';
+    this.#socket.terminate();
+  }
+
   /** Asks for the end; without an answer it is cut off after a second. */
   close(): void {
     if (this.#socket.readyState === WebSocket.CONNECTING) {
@@ -89,6 +97,7 @@ export class Session {
   }
 
   #receive(data: RawData, isBinary: boolean): void {
+    if (this.#isCut) return;
     this.#heard = true;
     const bytes = Buffer.isBuffer(data) ? data : Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
     let message: DownMessage;
@@ -128,7 +137,7 @@ export class Session {
     return {
       code,
       reason: closeReason === '' ? this.#reason : closeReason,
-      status: this.#status,
+      isRefused: this.#status !== undefined && isFinal(this.#status),
       retryAfterMs: retryAfterMs === undefined ? undefined : Math.min(retryAfterMs, MAX_RETRY_AFTER_MS),
       greeted: this.#greeted,
     };
@@ -138,4 +147,9 @@ export class Session {
 /** A message that could not be sent is still in the buffer, and the close that follows leads to its being sent again. */
 function ignoreSendError(): void {
   return;
+}
+
+/** 408 and 429 pass; every other 4xx stays. */
+function isFinal(status: number): boolean {
+  return status >= 400 && status < 500 && status !== 408 && status !== 429;
 }

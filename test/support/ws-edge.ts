@@ -25,6 +25,8 @@ export interface WsEdgeOptions {
   readonly windowBytes?: number;
   /** The code of the error that a record gets; undefined: it is taken. */
   readonly errorFor?: (record: ReceivedRecord) => string | undefined;
+  /** A longer message is refused as a whole, with an error that names no record. */
+  readonly maxMessageBytes?: number;
   /** Called before the ack of a message; false: it is not sent. */
   readonly ackFor?: (seq: number) => boolean;
   /** The refusal of an upgrade. */
@@ -104,6 +106,11 @@ export class WsEdge {
     socket.send(binary ? encodeDown(5, 0, hello) : JSON.stringify({ hello }));
     socket.on('message', (data: Buffer) => {
       this.messageBytes.push(data.length);
+      if (data.length > (this.options.maxMessageBytes ?? Infinity)) {
+        const error = { code: 'too_large', message: `${data.length} bytes` };
+        socket.send(binary ? encodeDown(2, 0, error) : JSON.stringify({ error }));
+        return;
+      }
       const records = binary ? decodeBinary(device, data) : decodeJson(device, data.toString());
       let last = 0;
       for (const record of records) {
