@@ -2,7 +2,8 @@ import { get } from 'node:http';
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { test } from 'tap';
-import { App, listen } from './uws.js';
+import { WebSocket } from 'ws';
+import { App, listen, protectLongMessages } from './uws.js';
 
 const HOST = '127.0.0.1';
 
@@ -34,4 +35,34 @@ void test('a second listener on the same port fails loudly, and gets the port on
 
 void test("a host that is not this machine's fails loudly", async (t) => {
   await t.rejects(listen(App(), { host: '192.0.2.1', port: 0 }), { code: 'listen_failed' });
+});
+
+void test('long messages to a client that reads slowly arrive whole, on a socket that is protected', async (t) => {
+  const app = App();
+  const count = 400;
+  const message = Buffer.from('x'.repeat(40_000));
+  app.ws<Record<string, never>>('/', {
+    maxBackpressure: 64 * 1024 * 1024,
+    open: (socket) => {
+      protectLongMessages(socket);
+      for (let i = 0; i < count; i++) socket.send(message);
+    },
+  });
+  const listener = await listen(app, { host: HOST, port: 0 });
+  t.teardown(() => listener.close());
+  const client = new WebSocket(`ws://${HOST}:${listener.port}`);
+  t.teardown(() => client.terminate());
+  let got = 0;
+  let whole = 0;
+  const all = new Promise<void>((resolve, reject) => {
+    client.on('error', reject);
+    client.on('message', (data: Buffer) => {
+      if (data.equals(message)) whole++;
+      if (++got === count) resolve();
+    });
+  });
+  await once(client, 'open');
+  // Both run in this process: the server has sent all it could before the client reads a byte.
+  await all;
+  t.equal(whole, count);
 });

@@ -6,10 +6,11 @@
  * the addon is loaded with require and both names are tried; the rest of the code sees neither.
  *
  * What every user of it has to keep in mind: a request, its headers and the bytes of a message are valid during the callback
- * alone; nothing may be called on a socket after its close callback; a send that returns 2 was dropped.
+ * alone; nothing may be called on a socket after its close callback; a send that returns 2 was dropped; the user data given
+ * to upgrade is copied property by property, so it has to be a plain object that holds whatever has a class.
  */
 import { createRequire } from 'node:module';
-import type { TemplatedApp as Routes, us_listen_socket } from 'uWebSockets.js';
+import type { TemplatedApp as Routes, WebSocket, us_listen_socket } from 'uWebSockets.js';
 import type { Address } from './config.js';
 import { HoldfastError } from './errors.js';
 
@@ -78,6 +79,18 @@ export function listen(app: TemplatedApp, { host, port }: Address): Promise<List
       resolve({ port: portOf(socket), close });
     });
   });
+}
+
+const NO_SHORTCUT = 'holdfast';
+
+/**
+ * Makes long messages safe on a socket; to be called as it opens, where messages of 16 KiB and more are sent.
+ *
+ * Builds from before September 2023 lose bytes of such a message when the kernel takes only a part of it, and the client
+ * reads garbage from there on (uWebSockets #1662). A socket that is subscribed to a topic is sent to by another path.
+ */
+export function protectLongMessages<T>(socket: WebSocket<T>): void {
+  socket.subscribe(NO_SHORTCUT);
 }
 
 function required<T>(found: T | undefined, name: string): T {

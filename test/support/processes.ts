@@ -2,6 +2,7 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inheritedEnvironment } from '../../shared/config.js';
 import { packagePath } from '../../shared/paths.js';
@@ -28,12 +29,14 @@ export class ServiceProcess {
    * @param words what follows `holdfast` on the command line
    * @param adminPort where /readyz is asked
    * @param launcher words in front of node, as of strace
+   * @param root the package to run, where it is not this one: a copy with a planted bug
    */
   constructor(
     readonly words: readonly string[],
     readonly environment: Readonly<Record<string, string>>,
     readonly adminPort: number,
     private readonly launcher: readonly string[] = [],
+    private readonly root: string = packagePath(),
   ) {}
 
   get pid(): number {
@@ -52,7 +55,7 @@ export class ServiceProcess {
   }
 
   spawn(): void {
-    const words = [...this.launcher, process.execPath, packagePath('dist', 'services', 'cli.js'), ...this.words];
+    const words = [...this.launcher, process.execPath, join(this.root, 'dist', 'services', 'cli.js'), ...this.words];
     const child = spawn(words[0]!, words.slice(1), {
       env: { ...inheritedEnvironment(), LOG_FORMAT: 'json', ...this.environment },
       stdio: ['ignore', 'pipe', 'pipe'],

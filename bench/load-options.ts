@@ -1,0 +1,48 @@
+/** What a load does; passed to its process as JSON. */
+import { PROTOCOLS, type Protocol } from './record-block.js';
+
+export interface LoadOptions {
+  readonly protocol: Protocol;
+  readonly host: string;
+  readonly port: number;
+  readonly connections: number;
+  /** Records that a connection keeps unacked (closed loop), and the most in one write. */
+  readonly inFlight: number;
+  readonly payloadBytes: number;
+  readonly warmupSeconds: number;
+  /** The window that is measured. */
+  readonly seconds: number;
+  /** Not 0: an open loop with this rate. */
+  readonly recordsPerSecond: number;
+  /** Not 0: a closed loop that ends when about so many records are sent and acked, however long it takes. */
+  readonly records: number;
+}
+
+/** The shape that the issue asks for, and that every side of a comparison gets. */
+export const LOAD_SHAPE = { host: '127.0.0.1', connections: 100, inFlight: 64, payloadBytes: 200 } as const;
+
+/** @throws Error where the text is not the JSON of options */
+export function readLoadOptions(text: string | undefined): LoadOptions {
+  const given: unknown = JSON.parse(text ?? 'null');
+  if (typeof given !== 'object' || given === null) throw new Error(`not the options of a load: ${String(text)}`);
+  const values = new Map<string, unknown>(Object.entries(given));
+  const number = (key: string): number => {
+    const value = values.get(key);
+    if (typeof value !== 'number' || !(value >= 0)) throw new Error(`the load's ${key} is ${String(value)}`);
+    return value;
+  };
+  const protocol = PROTOCOLS.find((name) => name === values.get('protocol'));
+  if (protocol === undefined) throw new Error(`the load's protocol is ${String(values.get('protocol'))}`);
+  return {
+    protocol,
+    host: String(values.get('host')),
+    port: number('port'),
+    connections: number('connections'),
+    inFlight: number('inFlight'),
+    payloadBytes: number('payloadBytes'),
+    warmupSeconds: number('warmupSeconds'),
+    seconds: number('seconds'),
+    recordsPerSecond: number('recordsPerSecond'),
+    records: number('records'),
+  };
+}

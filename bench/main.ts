@@ -1,0 +1,136 @@
+/**
+ * `npm run bench [-- part …] [--rounds n] [--seconds n] [--profile]`: measures, prints, and writes bench/results/.
+ *
+ * Parts run one after another. A part that fails is told and recorded, and the others go on; the exit code is 1 then. A
+ * target that is missed is a result, not a failure. Whatever ends the bench, its processes and its directory go with it.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { messageOf } from '../shared/errors.js';
+import { packagePath } from '../shared/paths.js';
+import { BenchContext, resultsDirectory, type BenchOptions } from './context.js';
+import { benchDisk } from './disk.js';
+import { benchEdge } from './edge.js';
+import { benchIdle } from './idle.js';
+import { benchLatency } from './latency.js';
+import { describeMachine } from './machine.js';
+import { benchPipeline } from './pipeline.js';
+import { killAll, stopAll } from './processes.js';
+import { renderPart, renderRun, type PartFailure, type PartResult, type RunResult } from './results.js';
+import { benchStorage } from './storage.js';
+
+type Part = (context: BenchContext) => Promise<PartResult>;
+
+const PARTS: Readonly<Record<string, Part>> = {
+  disk: benchDisk,
+  edge: benchEdge,
+  pipeline: benchPipeline,
+  storage: benchStorage,
+  latency: benchLatency,
+  idle: benchIdle,
+};
+
+const HELP = `npm run bench [-- part … options]
+
+  parts: ${Object.keys(PARTS).join(' ')}; none: all of them
+
+  --rounds n     repetitions of every side (3)
+  --seconds n    the measured window of a repetition (4)
+  --warm-up n    seconds of load before it (1)
+  --profile      the services write CPU profiles into bench/results/profiles
+  --directory d  where queues and databases go while it runs: on the disk to be measured (./data)
+
+  npm run bench -- edge latency --seconds 10
+`;
+
+interface Arguments extends BenchOptions {
+  readonly parts: readonly string[];
+  readonly directory: string;
+}
+
+/** @throws Error that says which argument is wrong */
+function readArguments(): Arguments | undefined {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      rounds: { type: 'string', default: '3' },
+      seconds: { type: 'string', default: '4' },
+      'warm-up': { type: 'string', default: '1' },
+      directory: { type: 'string', default: packagePath('data') },
+      profile: { type: 'boolean', default: false },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) return undefined;
+  const unknown = positionals.filter((part) => !(part in PARTS));
+  if (unknown.length > 0)
+    throw new Error(`no such part: ${unknown.join(', ')}; there are ${Object.keys(PARTS).join(', ')}`);
+  return {
+    parts: positionals.length > 0 ? positionals : Object.keys(PARTS),
+    rounds: positive('--rounds', values.rounds),
+    seconds: positive('--seconds', values.seconds),
+    warmupSeconds: positive('--warm-up', values['warm-up']),
+    profile: values.profile,
+    directory: values.directory,
+  };
+}
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (!(value > 0)) throw new Error(`${name} ${text} is not a number over 0`);
+  return value;
+}
+
+async function runPart(name: string, context: BenchContext): Promise<PartResult | PartFailure> {
+  console.log(`\n-- ${name}`);
+  try {
+    return await PARTS[name]!(context);
+  } catch (error) {
+    return { part: name, error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  } finally {
+    await stopAll();
+  }
+}
+
+function writeResults(run: RunResult): string {
+  const directory = resultsDirectory();
+  mkdirSync(directory, { recursive: true });
+  const file = join(directory, run.startedAt.replaceAll(':', '-'));
+  writeFileSync(`${file}.json`, `${JSON.stringify(run, null, 2)}\n`);
+  writeFileSync(`${file}.md`, renderRun(run));
+  return file;
+}
+
+async function main(): Promise<number> {
+  const given = readArguments();
+  if (given === undefined) {
+    console.log(HELP);
+    return 0;
+  }
+  const context = new BenchContext(given, given.directory);
+  process.on('exit', () => {
+    killAll();
+    context.clear();
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130));
+  const startedAt = new Date().toISOString().slice(0, 19);
+  const machine = await describeMachine(context.directory);
+  const parts: (PartResult | PartFailure)[] = [];
+  for (const name of given.parts) {
+    const result = await runPart(name, context);
+    parts.push(result);
+    console.log(`\n${renderPart(result)}`);
+  }
+  const file = writeResults({ startedAt, tookSeconds: performance.now() / 1000, machine, parts });
+  console.log(`written: ${file}.md and .json`);
+  return parts.some((part) => 'error' in part) ? 1 : 0;
+}
+
+main().then(
+  (code) => process.exit(code),
+  (error: unknown) => {
+    process.stderr.write(`${messageOf(error)}\n`);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,120 @@
+/** Holdfast's services as a bench runs them: the processes that ship, configured by their environment alone. */
+import { packagePath } from '../shared/paths.js';
+import type { BenchContext } from './context.js';
+import { freePort } from './ports.js';
+import { httpGet, startNode, untilAnswers, untilListens, type BenchProcess } from './processes.js';
+
+export interface Service {
+  readonly process: BenchProcess;
+  readonly adminPort: number;
+}
+
+export interface EdgeService extends Service {
+  readonly port: number;
+}
+
+/** Where a router's sockets are. */
+export interface RouterAddresses {
+  readonly intake: string;
+  readonly publish: string;
+  readonly consumers: string;
+}
+
+export interface RouterService extends Service {
+  readonly addresses: RouterAddresses;
+}
+
+type Environment = Readonly<Record<string, string>>;
+
+const COMMON: Environment = { LOG_LEVEL: 'warn', LOG_FORMAT: 'json' };
+/** No limit of a bench: quotas far over what it writes, and devices let in as fast as they come. */
+const EDGE: Environment = { EDGE_QUOTA: '64GiB', EDGE_ACCEPT_RATE: '100000', EDGE_ACCEPT_BURST: '100000' };
+const ROUTER: Environment = { ROUTER_QUOTA: '64GiB' };
+
+/** An edge that listens; it serves devices whether or not its router is there. */
+export async function startEdge(
+  context: BenchContext,
+  queue: string,
+  intake: string,
+  settings: Environment = {},
+  nodeOptions: readonly string[] = [],
+): Promise<EdgeService> {
+  const port = await freePort();
+  const environment = {
+    ...EDGE,
+    EDGE_LISTEN: `127.0.0.1:${port}`,
+    EDGE_QUEUE: queue,
+    EDGE_ROUTER: intake,
+    ...settings,
+  };
+  const service = await startService(context, 'edge', environment, nodeOptions);
+  await untilListens(service.process, port);
+  return { ...service, port };
+}
+
+/** Free addresses for a router that is started now or later. */
+export async function newRouterAddresses(): Promise<RouterAddresses> {
+  const endpoint = async (): Promise<string> => `tcp://127.0.0.1:${await freePort()}`;
+  return { intake: await endpoint(), publish: await endpoint(), consumers: await endpoint() };
+}
+
+/**
+ * A router that is ready.
+ * @param consumer the one consumer for whom it keeps batches
+ */
+export async function startRouter(
+  context: BenchContext,
+  queue: string,
+  consumer: string,
+  addresses: RouterAddresses,
+): Promise<RouterService> {
+  const service = await startService(context, 'router', {
+    ...ROUTER,
+    ROUTER_INTAKE: addresses.intake,
+    ROUTER_PUBLISH: addresses.publish,
+    ROUTER_CONSUMERS_LISTEN: addresses.consumers,
+    ROUTER_CONSUMERS: consumer,
+    ROUTER_QUEUE: queue,
+  });
+  await untilAnswers(service.process, service.adminPort, '/readyz');
+  return { ...service, addresses };
+}
+
+/** A storage that runs; ready as soon as its database and router are. */
+export function startStorage(context: BenchContext, databaseUrl: string, addresses: RouterAddresses): Promise<Service> {
+  return startService(context, 'storage', {
+    STORAGE_URL: databaseUrl,
+    STORAGE_ROUTER_FETCH: addresses.consumers,
+    STORAGE_ROUTER_PUBLISH: addresses.publish,
+  });
+}
+
+async function startService(
+  context: BenchContext,
+  name: 'edge' | 'router' | 'storage',
+  settings: Environment,
+  nodeOptions: readonly string[] = [],
+): Promise<Service> {
+  const adminPort = await freePort();
+  const environment = { ...COMMON, ...settings, [`${name.toUpperCase()}_ADMIN_LISTEN`]: `127.0.0.1:${adminPort}` };
+  const script = packagePath('dist', 'services', 'cli.js');
+  const process = startNode(name, script, [name], environment, [...context.nodeOptions, ...nodeOptions]);
+  return { process, adminPort };
+}
+
+/**
+ * The sum of a metric over all its labels, as /metrics tells it now.
+ * @throws Error where there is none of that name
+ */
+export async function readMetric(service: Service, name: string): Promise<number> {
+  const { status, body } = await httpGet(service.adminPort, '/metrics');
+  if (status !== 200) throw new Error(`${service.process.name}: /metrics answers ${status}`);
+  const lines = body.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+  if (lines.length === 0) throw new Error(`${service.process.name} has no metric ${name}`);
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0);
+}
+
+/** Records that wait in a service's queue. */
+export function queuedRecords(service: Service): Promise<number> {
+  return readMetric(service, 'holdfast_queue_records');
+}

@@ -1,0 +1,124 @@
+/**
+ * The demo fleet: every engine a device of its own that replays its rows, one each interval, over and over with new times.
+ * The starts are spread over the interval. Odd engines speak JSON, even ones binary.
+ *
+ * What an edge that is away has not acked waits in memory; an engine whose hour of memory is full skips readings.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Device } from '../../shared/device.js';
+import { HoldfastError } from '../../shared/errors.js';
+import type { Part } from '../../shared/lifecycle.js';
+import type { Logger } from '../../shared/log.js';
+import { deviceToken } from '../../shared/token.js';
+import type { Engine } from './engines.js';
+
+export interface FleetOptions {
+  readonly edge: string;
+  readonly intervalMs: number;
+  readonly deviceSecret: string | undefined;
+}
+
+const MAX_BACKOFF_MS = 5_000;
+const MAX_UNACKED = 3_600;
+const FLUSH_DEADLINE_MS = 2_000;
+
+export class Fleet implements Part {
+  readonly name = 'fleet';
+  readonly #replays: Replay[];
+  readonly #told = new Set<string>();
+
+  constructor(
+    engines: readonly Engine[],
+    private readonly options: FleetOptions,
+    private readonly log: Logger,
+  ) {
+    this.#replays = engines.map((engine, index) => {
+      const protocol = index % 2 === 0 ? 'json' : 'binary';
+      return new Replay(engine, this.#createDevice(engine.id, protocol), options.intervalMs);
+    });
+  }
+
+  /** Records that are durable at the edge. */
+  get acked(): number {
+    return this.#replays.reduce((sum, { device }) => sum + device.acked, 0);
+  }
+
+  get unacked(): number {
+    return this.#replays.reduce((sum, { device }) => sum + device.unacked, 0);
+  }
+
+  start(): Promise<void> {
+    this.#replays.forEach((replay, index) => {
+      replay.start((index / this.#replays.length) * this.options.intervalMs);
+    });
+    return Promise.resolve();
+  }
+
+  /** Stops sending, gives what is under way two seconds to be acked, and disconnects. */
+  async stop(): Promise<void> {
+    for (const replay of this.#replays) replay.stop();
+    const abort = new AbortController();
+    const flushed = Promise.allSettled(this.#replays.map(({ device }) => device.flushed()));
+    await Promise.race([flushed, sleep(FLUSH_DEADLINE_MS, undefined, { signal: abort.signal })]);
+    abort.abort();
+    if (this.unacked > 0) this.log.warn(`${this.unacked} records were not acked before the fleet stopped`);
+    await Promise.all(this.#replays.map(({ device }) => device.close()));
+  }
+
+  #createDevice(id: string, protocol: 'json' | 'binary'): Device {
+    const { edge, deviceSecret } = this.options;
+    const device = new Device({
+      url: edge,
+      id,
+      token: deviceSecret === undefined ? undefined : deviceToken(deviceSecret, id),
+      protocol,
+      buffer: { maxRecords: MAX_UNACKED },
+      maxBackoffMs: MAX_BACKOFF_MS,
+    });
+    device.on('error', (error) => this.#tell(error.code, error.message));
+    device.on('refused', (seq, code, message) => this.#tell(code, `record ${seq} of ${id} was refused: ${message}`));
+    device.on('complaint', (code, message) => this.#tell(code, `the edge complains about ${id}: ${message}`));
+    return device;
+  }
+
+  /** What goes wrong for one engine goes wrong for ninety, every second: it is told once. */
+  #tell(code: string, message: string): void {
+    if (this.#told.has(code)) return;
+    this.#told.add(code);
+    this.log.warn({ code }, message);
+  }
+}
+
+/** One engine's rows on their way. */
+class Replay {
+  #next = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    readonly engine: Engine,
+    readonly device: Device,
+    private readonly intervalMs: number,
+  ) {}
+
+  start(delayMs: number): void {
+    this.#timer = setTimeout(() => {
+      this.device.connect();
+      this.#send();
+      this.#timer = setInterval(() => this.#send(), this.intervalMs);
+    }, delayMs);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+
+  #send(): void {
+    const { rows } = this.engine;
+    try {
+      this.device.send(rows[this.#next % rows.length]);
+      this.#next++;
+    } catch (error) {
+      if (!(error instanceof HoldfastError && error.code === 'buffer_full')) throw error;
+    }
+  }
+}

@@ -1,0 +1,64 @@
+/** Edge, router, storage and a PostgreSQL for one test: real processes on free ports, in a directory that goes with it. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TestPostgres } from './postgres.js';
+import { freePorts, ServiceProcess } from './processes.js';
+
+export type PipelineService = 'edge' | 'router' | 'storage';
+
+export interface PipelineOptions {
+  /** Keys on top of the pipeline's own, for all services. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** A copy of the package to run instead, with a planted bug. */
+  readonly root?: string;
+}
+
+export class Pipeline {
+  private constructor(
+    readonly directory: string,
+    readonly postgres: TestPostgres,
+    readonly services: Readonly<Record<PipelineService, ServiceProcess>>,
+    readonly edgeUrl: string,
+    /** What each service was given: more processes of the same pipeline start from it. */
+    readonly environment: Readonly<Record<string, string>>,
+  ) {}
+
+  static async start({ environment = {}, root }: PipelineOptions = {}): Promise<Pipeline> {
+    const directory = await mkdtemp(join(tmpdir(), 'holdfast-pipeline-'));
+    const postgres = await TestPostgres.start();
+    const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin] = await freePorts(7);
+    const keys = {
+      EDGE_LISTEN: `127.0.0.1:${edge!}`,
+      EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin!}`,
+      EDGE_QUEUE: join(directory, 'edge'),
+      EDGE_ROUTER: `tcp://127.0.0.1:${intake!}`,
+      ROUTER_QUEUE: join(directory, 'router'),
+      ROUTER_INTAKE: `tcp://127.0.0.1:${intake!}`,
+      ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
+      ROUTER_CONSUMERS_LISTEN: `tcp://127.0.0.1:${fetch!}`,
+      ROUTER_ADMIN_LISTEN: `127.0.0.1:${routerAdmin!}`,
+      STORAGE_URL: postgres.url,
+      STORAGE_ROUTER_FETCH: `tcp://127.0.0.1:${fetch!}`,
+      STORAGE_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
+      STORAGE_ADMIN_LISTEN: `127.0.0.1:${storageAdmin!}`,
+      ...environment,
+    };
+    const service = (name: PipelineService, adminPort: number): ServiceProcess =>
+      new ServiceProcess([name], keys, adminPort, [], root);
+    const services = {
+      edge: service('edge', edgeAdmin!),
+      router: service('router', routerAdmin!),
+      storage: service('storage', storageAdmin!),
+    };
+    await Promise.all(Object.values(services).map((each) => each.start()));
+    return new Pipeline(directory, postgres, services, `ws://127.0.0.1:${edge!}`, keys);
+  }
+
+  /** Ends everything and removes the directory. */
+  async stop(): Promise<void> {
+    for (const service of [this.services.edge, this.services.router, this.services.storage]) await service.end();
+    await this.postgres.stop();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}
