@@ -13,6 +13,7 @@ import { Dealer } from 'zeromq';
 import { checkBatch, readBatchHeader } from './batch.js';
 import { BatchBuffer } from './batch-buffer.js';
 import { decodeReply, encodeAttach, encodeConsumerAck, encodeFetch, type Attached } from './consumer-frames.js';
+import type { Delivery, DeliverySource } from './delivery.js';
 import { HoldfastError, messageOf } from './errors.js';
 import type { Part } from './lifecycle.js';
 import { SOCKET_OPTIONS } from './links.js';
@@ -22,25 +23,7 @@ import { SendLoop } from './send-loop.js';
 import { Signal } from './signal.js';
 import { Subscription } from './subscription.js';
 
-/** Batches in queue order, all of one queue, contiguous with the delivery before. */
-export interface Delivery {
-  /** The router's queue: positions mean nothing without it. */
-  readonly queueId: string;
-  readonly batches: readonly Buffer[];
-  /** The position of the last batch: what to ack once the effect of all of them is durable. */
-  readonly through: Position;
-}
-
-/** What a consumer's work loop needs of its link; Consumer is the real one. */
-export interface DeliverySource {
-  /**
-   * Waits for batches and returns up to about `maxBytes` of them (at least one batch).
-   * @returns undefined once the source was stopped
-   */
-  read(maxBytes: number): Promise<Delivery | undefined>;
-  /** Says that everything through `position` is durable at the consumer. */
-  ack(queueId: string, position: Position): void;
-}
+export type { Delivery, DeliverySource };
 
 export interface ConsumerOptions {
   /** As in ROUTER_CONSUMERS. */
