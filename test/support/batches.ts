@@ -1,4 +1,6 @@
 /** Batches for tests: each record's seq tells which it is. */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { BatchBuilder, Kind, MAX_BATCH_BYTES, RecordCursor, stampBatch } from '../../shared/batch.js';
 import type { Position } from '../../shared/position.js';
 import type { QueueOptions } from '../../shared/queue/queue.js';
@@ -40,6 +42,22 @@ export function readAll(queue: Pick<QueueReader, 'peek'>, after: Position = { ep
     after = peek.through;
   }
   return all;
+}
+
+/** Flips a bit in the payload of a seq, in every copy of it that lies in a closed queue's file, in use or not. */
+export function damagePayload(queuePath: string, seq: number): void {
+  const file = join(queuePath, 'data.mdb');
+  const data = readFileSync(file);
+  const text = `${seq}.`.repeat(8);
+  let found = 0;
+  for (let at = data.indexOf(text); at >= 0; at = data.indexOf(text, at + text.length)) {
+    // A payload is longer than the text looked for: only its first bytes are flipped.
+    if (data.toString('latin1', at - `${seq}.`.length, at) === `${seq}.`) continue;
+    data[at]! ^= 0x10;
+    found++;
+  }
+  if (found === 0) throw new Error(`the payload of ${seq} is not in the file`);
+  writeFileSync(file, data);
 }
 
 /** Options of a queue that refuses nothing and throws where a commit fails. */
