@@ -1,5 +1,6 @@
-/** Damage to bytes for fuzz tests: what a bad link, bad firmware or somebody with bad intent makes of good frames. */
+/** Frames for fuzz tests: good ones of both protocols, and what a bad link, bad firmware or bad intent makes of them. */
 import fc from 'fast-check';
+import { binaryRecord } from './device-socket.js';
 
 type Mutation = (bytes: Buffer) => Buffer;
 
@@ -61,4 +62,59 @@ export function mutated(good: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> {
     .map(([bytes, mutations]) => mutations.reduce((damagedBytes, mutate) => mutate(damagedBytes), bytes));
   const noise = fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes));
   return fc.oneof({ arbitrary: damaged, weight: 9 }, { arbitrary: noise, weight: 1 });
+}
+
+/** Payloads of records. */
+const payload = fc.oneof(fc.jsonValue({ maxDepth: 3 }), fc.constant({ temperature: 80.5 }));
+
+const said = fc.oneof(
+  { arbitrary: fc.record({ data: payload }), weight: 3 },
+  fc.record({ report: fc.constant({ valve: 'open' }) }),
+  fc.record({ result: fc.constant({ id: 'c-1' }) }),
+  fc.record({ data: payload, result: payload }),
+);
+
+const time = fc.oneof({ arbitrary: fc.nat(), weight: 8 }, fc.double());
+
+/** JSON frames of records whose seqs rise from a number that the frame before may or may not have passed. */
+export const jsonFrame = fc
+  .tuple(fc.nat(40), fc.array(fc.oneof({ arbitrary: fc.tuple(said, time), weight: 8 }, payload), { maxLength: 6 }))
+  .map(([first, elements]) => {
+    const records = elements.map((element, index) =>
+      Array.isArray(element) ? { seq: first + index, time: element[1] as number, ...(element[0] as object) } : element,
+    );
+    return Buffer.from(JSON.stringify(records.length === 1 ? records[0] : records));
+  });
+
+/** The same, binary. */
+export const binaryFrame = fc
+  .tuple(
+    fc.nat(40),
+    fc.array(
+      fc.record({
+        kind: fc.oneof({ arbitrary: fc.integer({ min: 1, max: 3 }), weight: 8 }, fc.nat(255)),
+        time,
+        payload: fc.oneof(
+          { arbitrary: payload.map((value) => JSON.stringify(value)), weight: 8 },
+          fc.uint8Array({ maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
+        ),
+      }),
+      { maxLength: 6 },
+    ),
+  )
+  .map(([first, records]) =>
+    Buffer.concat(records.map((record, index) => binaryRecord({ seq: first + index, ...record }))),
+  );
+
+/** How many records a frame holds by its size fields, and whether they fill it. */
+export function walk(frame: Buffer): { readonly records: number; readonly fills: boolean } {
+  let at = 0;
+  let records = 0;
+  while (at + 24 <= frame.length) {
+    const end = at + 4 + frame.readUInt32LE(at);
+    if (end < at + 24 || end > frame.length) break;
+    at = end;
+    records++;
+  }
+  return { records, fills: at === frame.length && records > 0 };
 }
