@@ -1,9 +1,10 @@
 /** What every part of the bench is given: where it may write, how long it may take, and whom it tells. */
-import { mkdirSync, rmSync, statfsSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync } from 'node:fs';
 import { join } from 'node:path';
 import { packagePath } from '../shared/paths.js';
 
 const TMPFS_MAGIC = 0x01021994;
+const PREFIX = 'bench-';
 
 export interface BenchOptions {
   /** Repetitions of every side; sides alternate within a round. */
@@ -20,15 +21,17 @@ export class BenchContext {
   #made = 0;
 
   /**
-   * @param directory made here, and removed by clear(): on the disk that is measured
+   * @param parent on the disk that is measured; a directory in it is made here, and removed by clear()
    * @throws Error where that is no disk
    */
   constructor(
     readonly options: BenchOptions,
-    directory: string,
+    parent: string,
   ) {
+    const directory = join(parent, `${PREFIX}${process.pid}`);
     this.#directory = directory;
     mkdirSync(directory, { recursive: true });
+    removeLeftovers(parent);
     if (statfsSync(directory).type === TMPFS_MAGIC)
       throw new Error(`${directory} is in memory: no fsync is measured there`);
   }
@@ -68,4 +71,14 @@ export function resultsDirectory(): string {
 
 export function profileDirectory(): string {
   return join(resultsDirectory(), 'profiles');
+}
+
+/** Removes the directories of benches that were killed. */
+function removeLeftovers(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const isBench = name.startsWith(PREFIX) && /^\d+$/.test(name.slice(PREFIX.length));
+    if (isBench && !existsSync(`/proc/${name.slice(PREFIX.length)}`)) {
+      rmSync(join(parent, name), { recursive: true, force: true });
+    }
+  }
 }

@@ -79,6 +79,9 @@ export async function runLoad(
 /** Puts a load's rate and CPU into rows of a side. */
 export function collectLoad(rows: RowCollector, side: string, result: LoadResult): void {
   rows.add(side, 'acks', 'records/s', result.recordsPerSecond);
-  for (const [name, cores] of result.cores) rows.add(side, `CPU of ${name}`, 'cores', cores);
+  for (const [name, cores] of result.cores) {
+    rows.add(side, `CPU of ${name}`, 'cores', cores);
+    rows.add(side, 'CPU of it a record', 'µs', (cores * 1e6) / result.recordsPerSecond);
+  }
   rows.add(side, 'CPU of the load', 'cores', result.loadCores);
 }

@@ -15,14 +15,18 @@ import { benchEdge } from './edge.js';
 import { benchIdle } from './idle.js';
 import { benchLatency } from './latency.js';
 import { describeMachine } from './machine.js';
+import { benchPipeline } from './pipeline.js';
 import { killAll, stopAll } from './processes.js';
 import { renderPart, renderRun, type PartFailure, type PartResult, type RunResult } from './results.js';
+import { benchStorage } from './storage.js';
 
 type Part = (context: BenchContext) => Promise<PartResult>;
 
 const PARTS: Readonly<Record<string, Part>> = {
   disk: benchDisk,
   edge: benchEdge,
+  pipeline: benchPipeline,
+  storage: benchStorage,
   latency: benchLatency,
   idle: benchIdle,
 };
@@ -33,7 +37,7 @@ const HELP = `npm run bench [-- part … options]
 
   --rounds n     repetitions of every side (3)
   --seconds n    the measured window of a repetition (4)
-  --warm-up n    seconds of load before it (2)
+  --warm-up n    seconds of load before it (1)
   --profile      the services write CPU profiles into bench/results/profiles
   --directory d  where queues and databases go while it runs: on the disk to be measured (./data)
 
@@ -52,7 +56,7 @@ function readArguments(): Arguments | undefined {
     options: {
       rounds: { type: 'string', default: '3' },
       seconds: { type: 'string', default: '4' },
-      'warm-up': { type: 'string', default: '2' },
+      'warm-up': { type: 'string', default: '1' },
       directory: { type: 'string', default: packagePath('data') },
       profile: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
@@ -104,7 +108,7 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const context = new BenchContext(given, join(given.directory, `bench-${process.pid}`));
+  const context = new BenchContext(given, given.directory);
   process.on('exit', () => {
     killAll();
     context.clear();

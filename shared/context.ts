@@ -12,7 +12,7 @@
  * then is forgotten with the next turn.
  */
 import type { Notification } from 'pg';
-import { Session, databaseAway, describeDatabaseError } from './database.js';
+import { Connection, databaseAway, describeDatabaseError, type Session } from './database.js';
 import type { Part } from './lifecycle.js';
 import type { Logger } from './log.js';
 
@@ -25,7 +25,7 @@ const MAX_ENTRIES = 200_000;
 const EXPIRE_MS = 60_000;
 const RECONNECT_MS = 1_000;
 const LOAD_TIMEOUT_MS = 10_000;
-/** How often a load asks again because a device changed meanwhile; then the last answer stands until the next expiry. */
+/** How often a load asks because devices change meanwhile; the last answer then stands until the next change or expiry. */
 const MAX_ROUNDS = 3;
 const MAX_IDS_PER_QUERY = 10_000;
 
@@ -52,22 +52,15 @@ export class ContextCache implements Part {
   readonly #halfEntries: number;
   #young = new Map<string, Context>();
   #old = new Map<string, Context>();
-  #session: Session | undefined;
-  #connecting: Promise<Session> | undefined;
-  /** Ids that changed while a load was under way. */
-  readonly #changed = new Set<string>();
-  #loads = 0;
-  #changes = 0;
+  readonly #connection: Connection;
+  /** For each query under way, the ids that have changed since it was sent. */
+  readonly #fetches = new Set<Set<string>>();
   #timers: NodeJS.Timeout[] = [];
   #running = false;
 
   constructor(private readonly options: ContextCacheOptions) {
     this.#halfEntries = Math.max(1, Math.floor((options.maxEntries ?? MAX_ENTRIES) / 2));
-  }
-
-  /** Grows whenever something was forgotten: what was derived from contexts must be derived anew then. */
-  get changes(): number {
-    return this.#changes;
+    this.#connection = new Connection(options.url, 'holdfast context', (session) => this.#listen(session));
   }
 
   /** Starts to listen for changes, as soon as the database is there. */
@@ -84,8 +77,7 @@ export class ContextCache implements Part {
   async stop(): Promise<void> {
     this.#running = false;
     for (const timer of this.#timers) clearInterval(timer);
-    await this.#connecting?.catch(() => undefined);
-    await this.#session?.close();
+    await this.#connection.close();
   }
 
   /**
@@ -94,23 +86,14 @@ export class ContextCache implements Part {
    */
   async load(deviceIds: Iterable<string>): Promise<void> {
     this.#turn();
-    let missing = this.#missing(deviceIds);
-    if (missing.length === 0) return;
-    this.#loads++;
-    try {
-      for (let round = 1; missing.length > 0; round++) {
-        const ids = missing;
-        for (const id of ids) this.#changed.delete(id);
-        const rows = await this.#query(ids);
-        missing = round < MAX_ROUNDS ? ids.filter((id) => this.#changed.has(id) || this.#changed.has(ALL_DEVICES)) : [];
-        this.#changed.delete(ALL_DEVICES);
-        const again = new Set(missing);
-        for (const id of ids) if (!again.has(id)) this.#young.set(id, rows.get(id) ?? NO_CONTEXT);
-      }
-    } finally {
-      this.#loads--;
-      if (this.#loads === 0) this.#changed.clear();
+    const ids = [...deviceIds];
+    for (let round = 1; round < MAX_ROUNDS; round++) {
+      // Asked anew in every round: what was cached at first may have been forgotten while the rest was loaded.
+      const missing = this.#missing(ids);
+      if (missing.length === 0) return;
+      await this.#fetch(missing, false);
     }
+    if (this.#missing(ids).length > 0) await this.#fetch(ids, true);
   }
 
   /** The cached context, or a null context. */
@@ -141,49 +124,35 @@ export class ContextCache implements Part {
     return [...missing];
   }
 
-  async #query(ids: readonly string[]): Promise<Map<string, Context>> {
-    const rows = new Map<string, Context>();
-    const session = await this.#connect();
-    // The server may be there and not answer (a locked table): the caller gets its error in bounded time.
-    const timer = setTimeout(() => session.destroy(), LOAD_TIMEOUT_MS);
+  /** @param keepChanged true: also what changed meanwhile is cached as it was read */
+  async #fetch(ids: readonly string[], keepChanged: boolean): Promise<void> {
+    const session = await this.#connection.session();
+    const changed = new Set<string>();
+    this.#fetches.add(changed);
     try {
-      for (let at = 0; at < ids.length; at += MAX_IDS_PER_QUERY) {
-        const sql = 'select device_id, type, site from devices where device_id = any($1)';
-        const result = await session.client.query<Row>(sql, [ids.slice(at, at + MAX_IDS_PER_QUERY)]);
-        for (const { device_id, type, site } of result.rows) rows.set(device_id, { type, site });
+      const found = await readDevices(session, ids);
+      for (const id of ids) {
+        const current = keepChanged || !(changed.has(id) || changed.has(ALL_DEVICES));
+        if (current) this.#young.set(id, found.get(id) ?? NO_CONTEXT);
       }
-      return rows;
-    } catch (error) {
-      session.destroy();
-      throw databaseAway(error);
     } finally {
-      clearTimeout(timer);
+      this.#fetches.delete(changed);
     }
   }
 
-  async #connect(): Promise<Session> {
-    if (this.#session !== undefined && !this.#session.closed) return this.#session;
-    this.#connecting ??= this.#open().finally(() => (this.#connecting = undefined));
-    return this.#connecting;
-  }
-
-  async #open(): Promise<Session> {
-    const session = await Session.open(this.options.url, 'holdfast context');
+  async #listen(session: Session): Promise<void> {
     session.client.on('notification', (notification) => this.#hear(notification));
     try {
-      await session.client.query(`listen ${DEVICES_CHANNEL}`);
+      await session.within(LOAD_TIMEOUT_MS, session.client.query(`listen ${DEVICES_CHANNEL}`));
     } catch (error) {
-      session.destroy();
       throw databaseAway(error);
     }
-    this.#session = session;
     this.#forget(ALL_DEVICES);
-    return session;
   }
 
   #reconnect(): void {
-    if (!this.#running || this.#connecting !== undefined) return;
-    this.#connect().catch((error: unknown) => {
+    if (!this.#running || this.#connection.connected) return;
+    this.#connection.session().catch((error: unknown) => {
       this.options.log.debug({ reason: describeDatabaseError(error) }, 'cannot listen for changes of devices yet');
     });
   }
@@ -193,8 +162,7 @@ export class ContextCache implements Part {
   }
 
   #forget(deviceId: string): void {
-    this.#changes++;
-    if (this.#loads > 0) this.#changed.add(deviceId);
+    for (const changed of this.#fetches) changed.add(deviceId);
     if (deviceId === ALL_DEVICES) {
       this.#young.clear();
       this.#old.clear();
@@ -202,5 +170,21 @@ export class ContextCache implements Part {
       this.#young.delete(deviceId);
       this.#old.delete(deviceId);
     }
+  }
+}
+
+async function readDevices(session: Session, ids: readonly string[]): Promise<Map<string, Context>> {
+  const found = new Map<string, Context>();
+  try {
+    for (let at = 0; at < ids.length; at += MAX_IDS_PER_QUERY) {
+      const sql = 'select device_id, type, site from devices where device_id = any($1)';
+      const query = session.client.query<Row>(sql, [ids.slice(at, at + MAX_IDS_PER_QUERY)]);
+      const { rows } = await session.within(LOAD_TIMEOUT_MS, query);
+      for (const { device_id, type, site } of rows) found.set(device_id, { type, site });
+    }
+    return found;
+  } catch (error) {
+    session.destroy();
+    throw databaseAway(error);
   }
 }

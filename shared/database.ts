@@ -23,7 +23,11 @@ export type DatabaseFault = 'connection' | 'duplicate' | 'data' | 'other';
 
 /** Sorts an error by its SQLSTATE or, where the server never answered, by the socket's error. */
 export function databaseFault(error: unknown): DatabaseFault {
-  if (error instanceof HoldfastError) return error.code === 'database' ? 'connection' : 'other';
+  if (error instanceof HoldfastError) {
+    if (error.code !== 'database') return 'other';
+    // What stood in the way of a connection is no fault of the caller's data.
+    return databaseFault(error.cause) === 'connection' ? 'connection' : 'other';
+  }
   if (!(error instanceof DatabaseError)) return 'connection';
   const code = error.code ?? '';
   if (code === '23505') return 'duplicate';
@@ -77,6 +81,19 @@ export class Session {
     return this.#closed;
   }
 
+  /**
+   * Waits for `work` on this session, for at most `timeoutMs`: then the session is destroyed, which makes the work reject.
+   * Nobody waits for ever for a server that has a lock in its way or has gone without a word.
+   */
+  async within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
+    const timer = setTimeout(() => this.destroy(), timeoutMs);
+    try {
+      return await work;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   /** Drops the connection at once; the server rolls an open transaction back. Queries under way reject. */
   destroy(): void {
     this.#closed = true;
@@ -95,6 +112,64 @@ export class Session {
       this.socket.destroy();
     }
   }
+}
+
+/**
+ * The one session of its owner, opened when it is asked for and again after it broke. Callers that ask while it is being
+ * opened wait for the same one.
+ */
+export class Connection {
+  #session: Session | undefined;
+  #opening: Promise<Session> | undefined;
+
+  /**
+   * @param application what pg_stat_activity shows
+   * @param prepare what every new session needs before it is used
+   */
+  constructor(
+    private readonly url: string,
+    private readonly application: string,
+    private readonly prepare: (session: Session) => Promise<void>,
+  ) {}
+
+  get connected(): boolean {
+    return this.#session !== undefined && !this.#session.closed;
+  }
+
+  /** @throws HoldfastError database (retry) while the database is away; what `prepare` throws */
+  async session(): Promise<Session> {
+    if (this.#session !== undefined && !this.#session.closed) return this.#session;
+    this.#opening ??= this.#open().finally(() => (this.#opening = undefined));
+    return this.#opening;
+  }
+
+  /** Disconnects; a session that is just being opened is waited for, which is bounded. */
+  async close(): Promise<void> {
+    await this.#opening?.catch(() => undefined);
+    await this.#session?.close();
+  }
+
+  /** Drops the session at once; queries under way reject, the server rolls back. */
+  destroy(): void {
+    this.#session?.destroy();
+  }
+
+  async #open(): Promise<Session> {
+    const session = await Session.open(this.url, this.application);
+    try {
+      await this.prepare(session);
+    } catch (error) {
+      session.destroy();
+      throw error;
+    }
+    this.#session = session;
+    return session;
+  }
+}
+
+/** True for what only a mistake in a program throws: no fault of the database's, and not to be tried again. */
+export function isBug(error: unknown): boolean {
+  return error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
 }
 
 /** The error that callers see while the database cannot be reached. */

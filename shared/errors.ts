@@ -10,6 +10,7 @@ export type ErrorCode =
   | 'queue_full'
   | 'disk_low'
   | 'queue_unreadable'
+  | 'queue_locked'
   | 'queue_closed'
   | 'commit_failed'
   | 'link_refused'

@@ -10,7 +10,10 @@ export const DEVICE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 
 export type Protocol = 'json' | 'binary';
 
-const PROTOCOLS: Readonly<Record<string, Protocol>> = { 'holdfast.v1.json': 'json', 'holdfast.v1.binary': 'binary' };
+const PROTOCOLS: ReadonlyMap<string, Protocol> = new Map([
+  ['holdfast.v1.json', 'json'],
+  ['holdfast.v1.binary', 'binary'],
+]);
 const TOKEN_PREFIX = 'token.';
 
 /** What an upgrade request says of itself. */
@@ -70,9 +73,9 @@ export class Admission {
       return { status: '403 Forbidden', reason: 'origin', message: 'this Origin is not on the list of EDGE_ORIGINS' };
     }
     const offered = request.offered.split(',').map((name) => name.trim());
-    const answer = request.offered === '' ? '' : offered.find((name) => PROTOCOLS[name] !== undefined);
+    const answer = request.offered === '' ? '' : offered.find((name) => PROTOCOLS.has(name));
     if (answer === undefined) {
-      const message = `offer one of the subprotocols ${Object.keys(PROTOCOLS).join(', ')}`;
+      const message = `offer one of the subprotocols ${[...PROTOCOLS.keys()].join(', ')}`;
       return { status: '400 Bad Request', reason: 'subprotocol', message };
     }
     if (deviceSecret !== undefined) {
@@ -83,7 +86,7 @@ export class Admission {
       return this.#later('503 Service Unavailable', 'max_devices', `${maxDevices} devices are connected already`);
     }
     if (!this.#draw()) return this.#later('429 Too Many Requests', 'accept_rate', 'too many devices connect at once');
-    return { deviceId, protocol: PROTOCOLS[answer] ?? 'json', answer };
+    return { deviceId, protocol: PROTOCOLS.get(answer) ?? 'json', answer };
   }
 
   #later(status: Refused['status'], reason: string, message: string): Refused {

@@ -6,15 +6,18 @@
  * Nothing is acked before its transaction is on disk; what the queue refuses is never acked and its devices are closed
  * with 1013, so that they come back later with the same records.
  */
-import { BatchBuilder, RECORD_HEADER_BYTES, type Kind } from '../../shared/batch.js';
+import { BatchBuilder, Kind, RECORD_HEADER_BYTES } from '../../shared/batch.js';
 import { HoldfastError } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import type { Queue } from '../../shared/queue/queue.js';
 import type { EdgeMetrics } from './metrics.js';
+import { FRAME_HEADER_BYTES } from './binary-frames.js';
+import { MAX_TIME_MS } from './record-rules.js';
 import type { DeviceSession, Share } from './session.js';
 
 export interface IngestOptions {
+  readonly payloadBytes: number;
   readonly windowBytes: number;
   readonly memoryBytes: number;
   readonly retryAfterMs: number;
@@ -73,11 +76,57 @@ export class Ingest implements Part {
     end: number,
   ): boolean {
     const bytes = RECORD_HEADER_BYTES + session.idBytes.length + end - start;
-    const { windowBytes, memoryBytes } = this.options;
-    if (session.unackedBytes + bytes > windowBytes) return this.#sendAway(session, 'window');
-    if (this.#takenBytes + bytes > memoryBytes) return this.#sendAway(session, 'memory');
-    if (receivedMs < this.#refusedUntilMs) return this.#sendAway(session, 'queue');
+    const full = this.#isFull(session, bytes, receivedMs);
+    if (full !== undefined) return this.#sendAway(session, full);
     this.#write(kind, session.idBytes, seq, timeMs, receivedMs, source, start, end);
+    this.#share(session, seq, bytes);
+    return true;
+  }
+
+  /**
+   * Takes a binary frame that holds one good record: the hot path. It is copied once, to where it is committed from, and
+   * read there.
+   * @returns false, with nothing taken, where the frame is anything else: then it is for readBinaryFrame and take
+   */
+  takeFrame(session: DeviceSession, frame: Uint8Array, receivedMs: number): boolean {
+    const payloadBytes = frame.length - FRAME_HEADER_BYTES;
+    const { payloadBytes: maxPayloadBytes } = this.options;
+    if (payloadBytes <= 0 || payloadBytes > maxPayloadBytes) return false;
+    const { idBytes } = session;
+    const bytes = RECORD_HEADER_BYTES + idBytes.length + payloadBytes;
+    if (this.#isFull(session, bytes, receivedMs) !== undefined) return false;
+    const builder = this.#builder;
+    const at = builder.stage(frame, FRAME_HEADER_BYTES, idBytes.length);
+    if (at < 0) return false;
+    const { view } = builder;
+    const seq = view.getFloat64(at + 8, true);
+    const timeMs = view.getFloat64(at + 16, true);
+    // The kind, and with it the three bytes after it, which must be 0.
+    const kind = view.getUint32(at + 4, true);
+    const isGood =
+      view.getUint32(at, true) === frame.length - 4 &&
+      (kind === Kind.telemetry || kind === Kind.report || kind === Kind.result) &&
+      seq > session.lastSeq &&
+      Number.isSafeInteger(seq) &&
+      session.counted === undefined &&
+      timeMs >= 0 &&
+      timeMs <= MAX_TIME_MS;
+    if (!isGood) return false;
+    builder.addStaged(kind, idBytes, seq, timeMs === 0 ? receivedMs : timeMs, receivedMs, payloadBytes);
+    this.#written(receivedMs);
+    this.#share(session, seq, bytes);
+    return true;
+  }
+
+  #isFull(session: DeviceSession, bytes: number, receivedMs: number): 'window' | 'memory' | 'queue' | undefined {
+    const { windowBytes, memoryBytes } = this.options;
+    if (session.unackedBytes + bytes > windowBytes) return 'window';
+    if (this.#takenBytes + bytes > memoryBytes) return 'memory';
+    return receivedMs < this.#refusedUntilMs ? 'queue' : undefined;
+  }
+
+  /** Counts a record to its session's share of the group. */
+  #share(session: DeviceSession, seq: number, bytes: number): void {
     session.unackedBytes += bytes;
     session.lastSeq = seq;
     this.#takenBytes += bytes;
@@ -91,7 +140,6 @@ export class Ingest implements Part {
       session.shareGroup = this.#group.id;
       this.#group.shares.push(session.share);
     }
-    return true;
   }
 
   /** Notes that a device came or went: a record of the edge's own, that nobody is acked for. */
@@ -124,6 +172,10 @@ export class Ingest implements Part {
       this.#builder = this.#spare.pop() ?? new BatchBuilder();
       this.#builder.add(kind, id, seq, timeMs, receivedMs, source, start, end);
     }
+    this.#written(receivedMs);
+  }
+
+  #written(receivedMs: number): void {
     if (this.#group.records++ === 0) this.#group.firstMs = receivedMs;
     this.#commit ??= this.#commitAll().catch(this.onFailure);
   }
@@ -163,21 +215,32 @@ export class Ingest implements Part {
     this.metrics.ackSeconds.observe(Math.max(0, Date.now() - group.firstMs) / 1000);
   }
 
-  /** The queue is at its quota or the disk at its floor: nothing of the group is acked, its devices come back later. */
+  /**
+   * The queue is at its quota or the disk at its floor: nothing of the group is acked, its devices come back later. They
+   * are closed at once, because an ack of a later group would say that this one is stored too.
+   */
   #refuse(group: Group, refusal: HoldfastError): void {
     this.log.warn({ code: refusal.code }, refusal.message);
     this.#refusedUntilMs = Date.now() + REFUSAL_CHECK_MS;
     for (const { session, bytes } of group.shares) {
       session.unackedBytes -= bytes;
-      this.#sendAway(session, 'queue');
+      this.metrics.rejected.inc({ reason: 'queue' });
+      session.close(TRY_AGAIN_LATER, this.#retryAfter());
     }
   }
 
+  /**
+   * Takes nothing more from a device, and closes it once what was taken is acked: a frame that fills the window by itself
+   * would otherwise be sent again, whole, for ever.
+   */
   #sendAway(session: DeviceSession, reason: 'window' | 'memory' | 'queue'): false {
     this.metrics.rejected.inc({ reason });
-    const retryAfterMs = Math.round(this.options.retryAfterMs * (0.5 + Math.random()));
-    session.close(TRY_AGAIN_LATER, `retry-after:${retryAfterMs}`);
+    session.closeWhenAcked(TRY_AGAIN_LATER, this.#retryAfter());
     return false;
+  }
+
+  #retryAfter(): string {
+    return `retry-after:${Math.round(this.options.retryAfterMs * (0.5 + Math.random()))}`;
   }
 
   #recycle(group: Group): void {

@@ -3,12 +3,20 @@
  *
  *   {"seq": 17, "time": 1732112345678, "data": {…}}    {"seq": 18, "report": {…}}    {"seq": 19, "result": {"id": …}}
  *
- * What is wrong with a record is said of that record; its neighbours are stored.
+ * What is wrong with a record is said of that record, up to MAX_FRAME_ERRORS of them; its neighbours are stored.
  */
 import { Kind } from '../../shared/batch.js';
 import { messageOf } from '../../shared/errors.js';
 import { scanArray, scanMember, type Span } from './json-scan.js';
-import { admitDepth, admitSeq, admitSize, admitTime, RecordError, type RecordLimits } from './record-rules.js';
+import {
+  admitDepth,
+  admitSeq,
+  admitSize,
+  admitTime,
+  MAX_FRAME_ERRORS,
+  RecordError,
+  type RecordLimits,
+} from './record-rules.js';
 import type { DeviceSession } from './session.js';
 
 /** A record whose payload is `[start, end)` of the frame. */
@@ -31,6 +39,7 @@ const KINDS: readonly (readonly [name: string, kind: Kind])[] = [
 /**
  * Takes a frame apart.
  * @param take gets every good record in order; false: take no more of this frame
+ * @returns what is wrong with the frame as a whole, so that the session must end, or undefined
  */
 export function readJsonFrame(
   frame: Buffer,
@@ -38,26 +47,32 @@ export function readJsonFrame(
   limits: RecordLimits,
   receivedMs: number,
   take: (record: FrameRecord) => boolean,
-): void {
+): string | undefined {
   let value: unknown;
   try {
     value = JSON.parse(frame.toString('utf8'));
   } catch (error) {
-    // A device that counts on its own has counted this frame as a record.
-    const seq = session.counted === undefined ? undefined : ++session.counted;
-    session.error('bad_json', `the frame of ${frame.length} bytes is not JSON: ${messageOf(error)}`, seq);
-    return;
+    const message = `the frame of ${frame.length} bytes is not JSON: ${messageOf(error)}`;
+    session.error('bad_json', message, session.countUnread());
+    return undefined;
   }
   if (!Array.isArray(value)) {
     takeElement(frame, value, 0, '', session, limits, receivedMs, take);
-    return;
+    return undefined;
   }
+  let errors = 0;
   const spans = scanArray(frame, 0);
   for (const [index, element] of (value as unknown[]).entries()) {
     const where = `record ${index + 1} of ${value.length}: `;
-    if (!takeElement(frame, element, spans[index]!.start, where, session, limits, receivedMs, take)) return;
+    const outcome = takeElement(frame, element, spans[index]!.start, where, session, limits, receivedMs, take);
+    if (outcome === 'over') return undefined;
+    if (outcome === 'bad' && ++errors > MAX_FRAME_ERRORS) return `more than ${MAX_FRAME_ERRORS} of its records are bad`;
   }
+  return undefined;
 }
+
+/** 'over': take no more of this frame. */
+type Outcome = 'taken' | 'bad' | 'over';
 
 function takeElement(
   frame: Buffer,
@@ -68,13 +83,14 @@ function takeElement(
   limits: RecordLimits,
   receivedMs: number,
   take: (record: FrameRecord) => boolean,
-): boolean {
+): Outcome {
   try {
-    return take(readElement(frame, element, at, session, limits, receivedMs));
+    return take(readElement(frame, element, at, session, limits, receivedMs)) ? 'taken' : 'over';
   } catch (error) {
     if (!(error instanceof RecordError)) throw error;
     session.error(error.code, where + error.message, error.seq);
-    return true;
+    // A device that does not read its errors is closed over them.
+    return session.isTaking ? 'bad' : 'over';
   }
 }
 
@@ -87,7 +103,7 @@ function readElement(
   receivedMs: number,
 ): FrameRecord {
   if (typeof element !== 'object' || element === null || Array.isArray(element)) {
-    throw new RecordError('bad_record', 'a record is an object, as {"seq":1,"data":{}}', countOf(session));
+    throw new RecordError('bad_record', 'a record is an object, as {"seq":1,"data":{}}', session.countUnread());
   }
   const fields = element as Fields;
   if (fields['get'] !== undefined) throw new RecordError('refused', 'this edge has no shadows to get from');
@@ -115,8 +131,4 @@ function checkShape(name: string, value: unknown, seq: number): void {
   if (name === 'result' && typeof (value as Fields)['id'] !== 'string') {
     throw new RecordError('bad_record', '"result" must name its command: {"id":"…","status":"…"}', seq);
   }
-}
-
-function countOf(session: DeviceSession): number | undefined {
-  return session.counted === undefined ? undefined : ++session.counted;
 }

@@ -7,6 +7,12 @@ export interface RecordLimits {
   readonly depth: number;
 }
 
+/**
+ * A frame with more bad records than this is malformed as a whole. It bounds what one frame can cost: 256 KiB of
+ * `[1,1,1,…` would ask for 131,072 errors, and keep every other device waiting meanwhile.
+ */
+export const MAX_FRAME_ERRORS = 1_000;
+
 /** The end of the year 9999: what fits every calendar on the way to the database. */
 export const MAX_TIME_MS = 253_402_300_799_999;
 
@@ -16,7 +22,11 @@ export class RecordError extends Error {
     message: string,
     readonly seq?: number,
   ) {
+    // Without a stack, which would be most of its cost: it is a device's fault, and nobody reads where it was found.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(message);
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 
@@ -29,13 +39,15 @@ export function admitSeq(session: DeviceSession, given: unknown): number {
   if (given === undefined) {
     if (session.counted === undefined)
       throw new RecordError('bad_seq', '"seq" is missing; this connection gave it before');
+    session.isCounting = true;
     return ++session.counted;
+  }
+  if (session.isCounting) {
+    const message = '"seq" is given; this connection has let the edge count before';
+    throw new RecordError('bad_seq', message, session.countUnread());
   }
   if (typeof given !== 'number' || !Number.isSafeInteger(given) || given < 1) {
     throw new RecordError('bad_seq', `"seq" is ${show(given)}; it must be a whole number of at least 1`);
-  }
-  if (session.counted !== undefined && session.counted > 0) {
-    throw new RecordError('bad_seq', '"seq" is given; this connection has let the edge count before', given);
   }
   if (given <= session.lastSeq) {
     throw new RecordError(
@@ -75,6 +87,9 @@ export function admitDepth(depth: number, limits: RecordLimits, seq: number): vo
   }
 }
 
+/** A value of a member that should have been a number. Not JSON.stringify of it: that fails where it nests deep. */
 function show(value: unknown): string {
-  return JSON.stringify(value).slice(0, 40);
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 40));
+  if (typeof value === 'object' && value !== null) return Array.isArray(value) ? 'an array' : 'an object';
+  return String(value);
 }

@@ -23,8 +23,10 @@ export class DeviceSession {
   readonly idBytes: Buffer;
   /** The highest seq taken on this connection. */
   lastSeq = 0;
-  /** Records seen on a connection whose device gives no seq; undefined once it gave one. */
+  /** Records seen on a connection whose device has given no seq; undefined once it gave one. */
   counted: number | undefined = 0;
+  /** True once a record came without a seq: from then on the edge counts, and no seq may be given. */
+  isCounting = false;
   /** Bytes taken and not acked. */
   unackedBytes = 0;
   /** Its share of the group that is filling; the group it belongs to stands beside it. */
@@ -43,6 +45,14 @@ export class DeviceSession {
   /** False once nothing more may be taken from this connection. */
   get isTaking(): boolean {
     return this.#closing === undefined && !this.#closed;
+  }
+
+  /** Counts a record that cannot be read. @returns its seq, where the edge counts */
+  countUnread(): number | undefined {
+    if (this.counted === undefined) return undefined;
+    this.counted++;
+    // Before the first record that can be read nobody knows who counts.
+    return this.isCounting ? this.counted : undefined;
   }
 
   /** Gives back the bytes of a commit that is over and acks it. */

@@ -103,29 +103,32 @@ export class EmbeddedPostgres {
    * @throws HoldfastError start_failed with PostgreSQL's last words
    */
   async start(): Promise<void> {
+    try {
+      this.#child = await this.#launch();
+      this.#child.once('close', (code, signal) => {
+        this.#exit = { code, signal };
+        this.#ended(this.#exit);
+      });
+      await this.#untilServing();
+      await this.#createDatabase();
+    } catch (error) {
+      // Whoever waits for its end must not wait for a process that never was.
+      if (this.#child === undefined) this.#ended({ code: null, signal: null });
+      await this.stop();
+      throw error;
+    }
+  }
+
+  async #launch(): Promise<Child> {
     const directory = this.#directory;
     const binaries = await findBinaries();
     await mkdir(dirname(directory), { recursive: true });
     await clearLeftovers(directory, this.options.log);
     if (!(await isCluster(directory))) await this.#create(binaries);
     const prefix = await launchPrefix(await runAsFor(directory), binaries.postgres, directory);
+    const place = ['-D', directory, '-p', `${this.options.port}`];
     const settings = Object.entries(SETTINGS).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
-    this.#child = this.#spawn([
-      ...prefix,
-      binaries.postgres,
-      '-D',
-      directory,
-      '-p',
-      `${this.options.port}`,
-      ...settings,
-    ]);
-    try {
-      await this.#untilServing();
-      await this.#createDatabase();
-    } catch (error) {
-      await this.stop();
-      throw error;
-    }
+    return this.#spawn([...prefix, binaries.postgres, ...place, ...settings]);
   }
 
   /** Ends the server: a fast shutdown, after 7 s an immediate one, after 9 s SIGKILL. */
@@ -188,11 +191,6 @@ export class EmbeddedPostgres {
   }
 
   async #untilServing(): Promise<void> {
-    const child = this.#child!;
-    child.once('close', (code, signal) => {
-      this.#exit = { code, signal };
-      this.#ended(this.#exit);
-    });
     const deadline = performance.now() + START_TIMEOUT_MS;
     while (performance.now() < deadline) {
       if (this.#exit !== undefined) throw this.#failed('PostgreSQL ended while it was starting');

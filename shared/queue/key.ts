@@ -14,6 +14,11 @@ export interface BatchKey {
   readonly committedMs: number;
 }
 
+/** A key as it was read, with its own bytes. */
+export interface StoredKey extends BatchKey {
+  readonly key: Buffer;
+}
+
 const KEY_BYTES = 32;
 const POSITION_PART_BYTES = 16;
 

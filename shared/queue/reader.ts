@@ -7,7 +7,7 @@
 import { checkBatchHeader } from '../batch.js';
 import { HoldfastError } from '../errors.js';
 import { comparePositions, readPosition, START, type Position } from '../position.js';
-import { decodeKey, keyBehind, type BatchKey } from './key.js';
+import { decodeKey, keyBehind, type BatchKey, type StoredKey } from './key.js';
 import { openStore, type Store } from './store.js';
 
 export interface Peek {
@@ -58,7 +58,7 @@ export class QueueReader {
   positions(prefix: string): Map<string, Position> {
     const found = new Map<string, Position>();
     for (const { key, value } of this.#fresh().meta.getRange({ start: prefix, end: `${prefix}\uffff` })) {
-      const position = readPosition(value, 0);
+      const position = key === 'id' ? undefined : readPosition(value, 0);
       if (position !== undefined) found.set(key.slice(prefix.length), position);
     }
     return found;
@@ -91,7 +91,7 @@ export class QueueReader {
   }
 
   /** The keys after a position, oldest first, through `through` where it is given, at most `limit` of them. */
-  *keys(after: Position, through?: Position, limit?: number): Generator<BatchKey & { readonly key: Buffer }> {
+  *keys(after: Position, through?: Position, limit?: number): Generator<StoredKey> {
     const range = {
       start: keyBehind(after),
       ...(through === undefined ? {} : { end: keyBehind(through) }),
@@ -114,7 +114,8 @@ export class QueueReader {
 function isWhole(value: Buffer, key: BatchKey): boolean {
   try {
     const header = checkBatchHeader(value);
-    return comparePositions(header.position, key.position) === 0 && header.records === key.records;
+    const isSize = header.records === key.records && value.length === key.bytes;
+    return isSize && comparePositions(header.position, key.position) === 0;
   } catch (error) {
     if (error instanceof HoldfastError && error.code === 'bad_batch') return false;
     throw error;

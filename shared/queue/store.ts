@@ -1,22 +1,30 @@
 /**
  * The LMDB environment of a queue: one directory with
  *
- *   data.mdb lock.mdb   LMDB; database `batches` (key.ts → batch) and `meta` (name → 16-byte position, or the id)
+ *   data.mdb lock.mdb   LMDB; databases `batches` (key.ts → batch), `meta` (name → 16-byte position, or the id) and
+                       `fence` (fence.ts)
  *   queue.json          the queue's id again, written after the environment's first commit
  *   quarantine/         values that failed their checksum
  *
  * queue.json is there so that a lost or emptied data.mdb is an error: LMDB by itself would make a new, empty environment,
- * which is the one thing a durable queue must never turn into.
+ * which is the one thing a durable queue must never turn into. What else could be wrong with data.mdb is looked for before
+ * LMDB opens it (check-file.ts).
+ *
+ * Two writers would mix their batches: lock.ts keeps the second one out, and fence.ts stops the first one where a lock does
+ * not reach.
  *
  * overlappingSync is off: lmdb-js would otherwise show a commit to readers before it is on disk, and a monitor could
  * forward an offset that a power cut takes back. The map has a fixed size well over the quota, so that it never moves
  * under a reader in another thread.
  */
 import { randomUUID } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, mkdirSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import { HoldfastError, messageOf } from '../errors.js';
+import { problemOfFile } from './check-file.js';
+import { Lock } from './lock.js';
 
 export interface Store {
   readonly root: RootDatabase<Buffer, Buffer>;
@@ -33,9 +41,10 @@ const READ_MAP_BYTES = 2 ** 40;
 
 export const DATA_FILE = 'data.mdb';
 const MARKER_FILE = 'queue.json';
+const CAUSE_TIMEOUT_MS = 1_000;
 
 /**
- * Opens the environment in `path`; mode 'write' makes it where there is none.
+ * Opens the environment in `path`; mode 'write', which needs the directory's Lock, makes it where there is none.
  * @throws HoldfastError queue_unreadable where there is something that is not a whole queue
  */
 export function openStore(path: string, mode: StoreMode, quotaBytes: number): Store {
@@ -45,16 +54,20 @@ export function openStore(path: string, mode: StoreMode, quotaBytes: number): St
   if (empty && existsSync(marker))
     throw unreadable(path, `${MARKER_FILE} is there but ${DATA_FILE} is missing or empty`);
   if (empty && mode === 'read') throw unreadable(path, `there is no ${DATA_FILE}`);
-  if (empty) mkdirSync(path, { recursive: true });
+  // Under a live writer pages change while they are read: what it has open, it has checked.
+  const problem = empty || (mode === 'read' && Lock.isTaken(path)) ? undefined : problemOfFile(data);
+  if (problem !== undefined) throw unreadable(path, `${DATA_FILE} is damaged: ${problem}`);
   try {
     const root = open<Buffer, Buffer>({
       path,
+      // Said, because lmdb-js takes a path with a dot in its last name for that of a file.
+      noSubdir: false,
       encoding: 'binary',
       keyEncoding: 'binary',
       overlappingSync: false,
       eventTurnBatching: false,
       mapSize: mode === 'write' ? 2 * quotaBytes + MAP_SLACK_BYTES : READ_MAP_BYTES,
-      maxDbs: 2,
+      maxDbs: 3,
       readOnly: mode === 'read',
     });
     const batches = root.openDB<Buffer, Buffer>('batches', { encoding: 'binary', keyEncoding: 'binary' });
@@ -96,7 +109,15 @@ export function syncDirectory(path: string): void {
   }
 }
 
-function unreadable(path: string, what: string, cause?: unknown): HoldfastError {
+/** What LMDB said of a commit that failed: lmdb-js hides it in a promise that rejects with it. */
+export async function causeOfFailure(error: unknown): Promise<unknown> {
+  if (!(error instanceof Error && 'commitError' in error)) return error;
+  const unsaid = sleep(CAUSE_TIMEOUT_MS, error, { ref: false });
+  return Promise.race([Promise.resolve(error.commitError).catch((reason: unknown) => reason), unsaid]);
+}
+
+/** The error for a directory that holds no whole queue. */
+export function unreadable(path: string, what: string, cause?: unknown): HoldfastError {
   const advice = 'restore the directory from a copy, or move it away to start with an empty queue';
   return new HoldfastError(
     'queue_unreadable',

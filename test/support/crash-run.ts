@@ -28,20 +28,17 @@ export async function runCrashes(pipeline: Pipeline, run: CrashRun): Promise<His
   const history = new History();
   const devices = Array.from({ length: run.devices }, (_, index) => makeDevice(pipeline, index, history));
   for (const device of devices) device.connect();
-  const killing = killServices(pipeline, run);
+  const killing = { over: false };
+  const kills = killServices(pipeline, run).finally(() => (killing.over = true));
   // Sending goes on until the last kill, so that every kill meets a pipeline under load.
-  while ((await isPending(killing)) || history.sentRecords < run.records) {
+  while (!killing.over || history.sentRecords < run.records) {
     for (const device of devices) sendSome(device, history);
     await sleep(TURN_MS);
   }
+  await kills;
   await Promise.all(devices.map((device) => device.flushed()));
   await Promise.all(devices.map((device) => device.close()));
   return history;
-}
-
-/** False once the promise is fulfilled; throws what it was rejected with. */
-async function isPending(promise: Promise<void>): Promise<boolean> {
-  return (await Promise.race([promise.then(() => 'over'), Promise.resolve('pending')])) === 'pending';
 }
 
 /** Waits until storage has acked everything that the router holds. */

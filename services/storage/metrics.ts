@@ -1,0 +1,53 @@
+/** Storage's metrics. */
+import { Counter, Gauge, Histogram, LATENCY_BUCKETS, type Registry } from '../../shared/metrics.js';
+
+const ROW_BUCKETS = [1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
+
+/** Why rows are in dead_letters, in few classes, so that the label stays bounded. */
+export type DeadReason = 'record' | 'payload' | 'database';
+
+export class StorageMetrics {
+  readonly recordsIn: Counter;
+  readonly rowsStored: Counter;
+  readonly duplicates: Counter;
+  readonly deadLetters: Counter<'reason'>;
+  readonly retries: Counter<'fault'>;
+  readonly copySeconds: Histogram;
+  readonly mergeRows: Histogram;
+  readonly endToEndSeconds: Histogram;
+
+  /** @param databaseUp whether rows can be stored now */
+  constructor(registry: Registry, databaseUp: () => boolean) {
+    const registers = [registry];
+    const counter = (name: string, help: string): Counter => new Counter({ name, help, registers });
+    this.recordsIn = counter('holdfast_storage_records_total', 'records received from the router, of all kinds');
+    this.rowsStored = counter('holdfast_storage_rows_total', 'rows committed to telemetry');
+    this.duplicates = counter('holdfast_storage_duplicates_total', 'rows that were in telemetry already');
+    this.deadLetters = new Counter({
+      name: 'holdfast_storage_dead_letters_total',
+      help: 'rows set aside in dead_letters: a record that cannot be a row, a payload that is no JSON, refused by PostgreSQL',
+      labelNames: ['reason'],
+      registers,
+    });
+    this.retries = new Counter({
+      name: 'holdfast_storage_retries_total',
+      help: 'transactions that were rolled back and tried again, by what was in the way',
+      labelNames: ['fault'],
+      registers,
+    });
+    const histogram = (name: string, help: string, buckets: number[]): Histogram =>
+      new Histogram({ name, help, buckets, registers });
+    this.copySeconds = histogram('holdfast_storage_copy_seconds', 'a merge from BEGIN to COMMIT', LATENCY_BUCKETS);
+    this.mergeRows = histogram('holdfast_storage_merge_rows', 'rows of a merge', ROW_BUCKETS);
+    const endToEnd = "from the edge's receipt of a batch's last record to COMMIT";
+    this.endToEndSeconds = histogram('holdfast_storage_end_to_end_seconds', endToEnd, LATENCY_BUCKETS);
+    new Gauge({
+      name: 'holdfast_storage_database_up',
+      help: '1 while rows can be stored',
+      registers,
+      collect() {
+        this.set(databaseUp() ? 1 : 0);
+      },
+    });
+  }
+}

@@ -1,0 +1,61 @@
+/**
+ * The named positions of a queue: `head`, `released`, `cursor/<consumer>`, `source/<queue id>`. What was set waits here
+ * for the next transaction to ride in; whoever asks gets what was last set, on disk or not.
+ */
+import { encodePosition, type Position } from '../position.js';
+import type { Store } from './store.js';
+
+export type NamedPosition = readonly [name: string, position: Position];
+
+export class NamedPositions {
+  readonly #set: Map<string, Position>;
+  readonly #unwritten = new Set<string>();
+
+  /** @param stored what lies in the file */
+  constructor(stored: ReadonlyMap<string, Position>) {
+    this.#set = new Map(stored);
+  }
+
+  /** True where something waits to be written. */
+  get waiting(): boolean {
+    return this.#unwritten.size > 0;
+  }
+
+  get(name: string): Position | undefined {
+    return this.#set.get(name);
+  }
+
+  /** All whose name starts with `prefix`, by the rest of their names. */
+  startingWith(prefix: string): Map<string, Position> {
+    const found = [...this.#set].filter(([name]) => name.startsWith(prefix));
+    return new Map(found.map(([name, position]) => [name.slice(prefix.length), position]));
+  }
+
+  /** Sets a position, to be written by the next transaction. */
+  set(name: string, position: Position): void {
+    this.#set.set(name, position);
+    this.#unwritten.add(name);
+  }
+
+  /** Takes over positions that a transaction of their own has written. */
+  adopt(written: readonly NamedPosition[]): void {
+    for (const [name, position] of written) this.#set.set(name, position);
+  }
+
+  delete(name: string): void {
+    this.#set.delete(name);
+    this.#unwritten.delete(name);
+  }
+
+  /** Hands out what waits to be written. */
+  take(): readonly NamedPosition[] {
+    const taken = [...this.#unwritten].map((name): NamedPosition => [name, this.#set.get(name)!]);
+    this.#unwritten.clear();
+    return taken;
+  }
+}
+
+/** Part of a transaction. */
+export function putPositions(store: Store, positions: readonly NamedPosition[]): void {
+  for (const [name, position] of positions) void store.meta.put(name, encodePosition(position));
+}

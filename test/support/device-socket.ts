@@ -1,0 +1,205 @@
+/**
+ * A device as a test needs one: sends any bytes, right or wrong, and keeps every reply and how the session closed.
+ * Records are encoded here, by hand, so that a test can also write what no honest client writes.
+ */
+import { once } from 'node:events';
+import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import { WebSocket } from 'ws';
+import { decodeDownFrame, decodeDownText, type DownMessage } from '../../shared/device-frames.js';
+
+export interface DeviceSocketOptions {
+  /** Offered subprotocols; none: JSON. */
+  readonly protocols?: readonly string[];
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface Closed {
+  readonly code: number;
+  readonly reason: string;
+}
+
+export type ErrorReply = Extract<DownMessage, { readonly type: 'error' }>;
+
+export const JSON_PROTOCOL = 'holdfast.v1.json';
+export const BINARY_PROTOCOL = 'holdfast.v1.binary';
+
+/** A wait that hears nothing for this long has failed; far more than any answer takes. */
+const SILENCE_TIMEOUT_MS = 20_000;
+
+export class DeviceSocket {
+  /** Every reply, in order, hello first. */
+  readonly replies: DownMessage[] = [];
+  readonly #waiting = new Set<() => void>();
+  #closed: Closed | undefined;
+
+  private constructor(private readonly socket: WebSocket) {
+    socket.on('message', (message, isBinary) => {
+      this.replies.push(isBinary ? decodeDownFrame(message as Buffer) : decodeDownText(message as Buffer));
+      this.#wake();
+    });
+    socket.on('close', (code, reason) => {
+      this.#closed = { code, reason: reason.toString() };
+      this.#wake();
+    });
+    // The close event that follows says all that a test asks for.
+    socket.on('error', () => undefined);
+  }
+
+  /** Connects, and waits for hello. @throws Error where the edge does not let the device in */
+  static async open(port: number, deviceId: string, options: DeviceSocketOptions = {}): Promise<DeviceSocket> {
+    const url = `ws://127.0.0.1:${port}/v1/devices/${deviceId}`;
+    const socket = new WebSocket(url, [...(options.protocols ?? [])], {
+      headers: options.headers,
+      perMessageDeflate: false,
+    });
+    const device = new DeviceSocket(socket);
+    await device.until(() => device.replies.length > 0);
+    return device;
+  }
+
+  /** The subprotocol that the edge has answered with; empty: none. */
+  get protocol(): string {
+    return this.socket.protocol;
+  }
+
+  get errors(): ErrorReply[] {
+    return this.replies.filter((reply) => reply.type === 'error');
+  }
+
+  /** The highest seq that was acked; 0: none. */
+  get acked(): number {
+    return this.replies.reduce((highest, reply) => (reply.type === 'ack' ? Math.max(highest, reply.seq) : highest), 0);
+  }
+
+  get isClosed(): boolean {
+    return this.#closed !== undefined;
+  }
+
+  /** Bytes that were sent and that the kernel has not taken. */
+  get unsentBytes(): number {
+    return this.socket.bufferedAmount;
+  }
+
+  /** Sends text as a text frame, bytes as a binary frame, and anything else as JSON. */
+  send(frame: unknown): void {
+    if (Buffer.isBuffer(frame)) this.socket.send(frame, { binary: true });
+    else this.socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
+  }
+
+  /** Sends bytes as a text frame, UTF-8 or not. */
+  sendText(bytes: Buffer): void {
+    this.socket.send(bytes, { binary: false });
+  }
+
+  /** Reads nothing more from the connection. */
+  pause(): void {
+    this.socket.pause();
+  }
+
+  resume(): void {
+    this.socket.resume();
+  }
+
+  /**
+   * Waits until `condition` holds, looking after every reply.
+   * @throws Error where the session closes before, or nothing is heard for a long time
+   */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
+      if (this.#closed !== undefined) {
+        throw new Error(`the session closed with ${this.#closed.code} "${this.#closed.reason}"`);
+      }
+      await this.#change();
+    }
+  }
+
+  async untilAcked(seq: number): Promise<void> {
+    await this.until(() => this.acked >= seq);
+  }
+
+  /** Waits for the end of the session. */
+  async closed(): Promise<Closed> {
+    while (this.#closed === undefined) await this.#change();
+    return this.#closed;
+  }
+
+  async close(): Promise<Closed> {
+    this.socket.close();
+    return this.closed();
+  }
+
+  /** Breaks the connection without a word. */
+  terminate(): void {
+    this.socket.terminate();
+  }
+
+  async #change(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(new Error(`nothing was heard; the last replies are ${JSON.stringify(this.replies.slice(-3))}`));
+      }, SILENCE_TIMEOUT_MS);
+      this.#waiting.add(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  #wake(): void {
+    for (const resolve of this.#waiting) resolve();
+    this.#waiting.clear();
+  }
+}
+
+export interface BinaryRecord {
+  readonly seq: number;
+  readonly kind?: number;
+  readonly time?: number;
+  readonly payload?: string | Buffer;
+  /** What the size field says, where that is not the truth. */
+  readonly size?: number;
+  /** The three bytes after the kind. */
+  readonly reserved?: readonly [number, number, number];
+}
+
+/** A record of the binary protocol, byte for byte as it is described. */
+export function binaryRecord({ seq, kind = 1, time = 0, payload = '{}', size, reserved }: BinaryRecord): Buffer {
+  const body = Buffer.from(payload);
+  const record = Buffer.alloc(24 + body.length);
+  record.writeUInt32LE(size ?? 20 + body.length, 0);
+  record.writeUInt8(kind, 4);
+  record.set(reserved ?? [0, 0, 0], 5);
+  record.writeDoubleLE(seq, 8);
+  record.writeDoubleLE(time, 16);
+  record.set(body, 24);
+  return record;
+}
+
+export interface HttpAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+/** The headers of an upgrade request. */
+export const UPGRADE_HEADERS: Readonly<Record<string, string>> = {
+  Connection: 'Upgrade',
+  Upgrade: 'websocket',
+  'Sec-WebSocket-Version': '13',
+  'Sec-WebSocket-Key': 'dGhlIHNhbXBsZSBub25jZQ==',
+};
+
+/** Asks for a path exactly as it is written; an upgrade that is let in answers 101 and is ended at once. */
+export async function ask(port: number, path: string, headers: Readonly<Record<string, string>>): Promise<HttpAnswer> {
+  const request = get({ host: '127.0.0.1', port, path, headers, agent: false });
+  const answered = Promise.race([once(request, 'response'), once(request, 'upgrade')]);
+  const [response] = (await answered) as [IncomingMessage];
+  const status = response.statusCode ?? 0;
+  if (status === 101) {
+    request.destroy();
+    return { status, headers: response.headers, body: '' };
+  }
+  let body = '';
+  for await (const chunk of response.setEncoding('utf8')) body += chunk as string;
+  return { status, headers: response.headers, body };
+}
