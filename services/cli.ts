@@ -5,9 +5,12 @@ import { describeFields, type Fields } from '../shared/config.js';
 import { HoldfastError, messageOf } from '../shared/errors.js';
 import { CONFIG_EXIT_CODE } from '../shared/lifecycle.js';
 import { VERSION } from '../shared/version.js';
+import { demoFields } from './demo/config.js';
 import { edgeFields } from './edge/config.js';
+import { liveFields } from './live/config.js';
 import { describeInspection, inspectQueue } from './queue/inspect.js';
 import { routerFields } from './router/config.js';
+import { sendCommand } from './send/main.js';
 import { storageFields } from './storage/config.js';
 
 const program = new Command('holdfast')
@@ -56,6 +59,20 @@ const services: readonly Service[] = [
     example: 'STORAGE_URL=postgres://holdfast:…@db/holdfast STORAGE_ROUTER_FETCH=tcp://router:7312 holdfast storage',
     load: () => import('./storage/main.js'),
   },
+  {
+    name: 'live',
+    about: 'sends records to WebSocket clients as they are published',
+    fields: liveFields,
+    example: 'LIVE_ROUTER_PUBLISH=tcp://router:7311 holdfast live',
+    load: () => import('./live/main.js'),
+  },
+  {
+    name: 'demo',
+    about: 'the demo fleet of holdfast up: 90 turbofan engines replay their readings',
+    fields: demoFields,
+    example: 'DEMO_EDGE=ws://127.0.0.1:7300 holdfast demo',
+    load: () => import('./demo/main.js'),
+  },
 ];
 
 for (const { name, about, fields, example, load } of services) {
@@ -65,6 +82,8 @@ for (const { name, about, fields, example, load } of services) {
     .addHelpText('after', `\nKeys, from the environment:\n${describeFields(fields)}\n\nExample:\n  ${example}`)
     .action(async () => (await load()).main());
 }
+
+program.addCommand(sendCommand());
 
 program
   .command('queue')

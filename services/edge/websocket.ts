@@ -23,6 +23,7 @@ import { readJsonFrame } from './json-frames.js';
 import type { EdgeMetrics } from './metrics.js';
 import { binaryReplies, jsonReplies, type ReplyEncoder } from './replies.js';
 import { DeviceSession, type RecordErrorCode } from './session.js';
+import { TurnClock } from './turn-clock.js';
 
 export interface WebSocketOptions extends BinaryLimits {
   readonly listen: Address;
@@ -96,6 +97,7 @@ class Connection {
 export class WebSocketEndpoint implements Part {
   readonly name = 'WebSocket endpoint';
   readonly #connections = new Map<string, Connection>();
+  readonly #clock = new TurnClock();
   #listener: Listener | undefined;
   #stopping = false;
 
@@ -196,7 +198,7 @@ export class WebSocketEndpoint implements Part {
   #message(connection: Connection, message: ArrayBuffer, isBinary: boolean): void {
     const { session, isBinary: speaksBinary } = connection;
     if (!session.isTaking) return;
-    const receivedMs = Date.now();
+    const receivedMs = this.#clock.now();
     if (isBinary && speaksBinary && !this.options.validatePayloads) {
       if (this.ingest.takeFrame(session, new Uint8Array(message), receivedMs)) return;
     }

@@ -76,10 +76,6 @@ export class DeviceTable {
     return this.#entries[index]!.fields;
   }
 
-  name(index: number): string {
-    return this.#entries[index]!.name;
-  }
-
   #insert(batch: Buffer, start: number, end: number, slot: number): number {
     const id = Buffer.from(batch.subarray(start, end));
     const entry = { id, name: id.toString('latin1'), merge: 0, context: undefined, fields: NO_FIELDS };

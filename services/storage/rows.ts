@@ -46,7 +46,6 @@ export type Target = 'telemetry' | 'staging';
 
 /** A record of a merge, for the slow path. */
 export interface RowSource {
-  readonly batch: Buffer;
   readonly row: number;
   readonly record: RecordCursor;
 }
@@ -133,7 +132,7 @@ export class RowEncoder {
     let row = 0;
     for (const batch of this.#batches) {
       const record = new RecordCursor(batch);
-      while (record.next()) if (isStored(record.kind)) yield { batch, row: row++, record };
+      while (record.next()) if (isStored(record.kind)) yield { row: row++, record };
     }
   }
 

@@ -61,8 +61,9 @@ async function migrateOnce(session: Session, options: SchemaOptions): Promise<bo
 }
 
 async function readVersion(session: Session): Promise<number> {
+  // Asked of pg_class, because to_regclass alone answers from a cache that does not know what others have just committed.
   const { rows: found } = await session.client.query<{ there: boolean }>(
-    "select to_regclass('holdfast_schema') is not null as there",
+    "select exists (select from pg_class where oid = to_regclass('holdfast_schema')) as there",
   );
   if (found[0]?.there !== true) return 0;
   const { rows } = await session.client.query<{ version: number }>(

@@ -3,40 +3,18 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import t, { test } from 'tap';
 import { MAX_BATCH_BYTES, Kind } from '../../shared/batch.js';
 import type { Context } from '../../shared/context.js';
-import { START } from '../../shared/position.js';
 import { CutProxy, type Cut } from '../../test/support/cut-proxy.js';
-import { makeBatch, type TestRecord } from '../../test/support/deliveries.js';
+import type { TestRecord } from '../../test/support/deliveries.js';
 import { TestPostgres } from '../../test/support/postgres.js';
-import { TestStorage, query } from '../../test/support/storage.js';
+import { EPOCH, TIME, TestStorage, batch, countRows, query, records } from '../../test/support/storage.js';
 
 const postgres = await TestPostgres.start();
 t.teardown(() => postgres.stop());
 
-const TIME = Date.UTC(2026, 10, 20, 12);
-const EPOCH = 1_700_000_000_000;
 let databases = 0;
 
 function newDatabase(): Promise<string> {
   return postgres.createDatabase(`test_${++databases}`);
-}
-
-/** `count` records of one device from `firstSeq` on. */
-function records(device: string, firstSeq: number, count: number): TestRecord[] {
-  return Array.from({ length: count }, (_, index) => ({
-    device,
-    seq: firstSeq + index,
-    timeMs: TIME + firstSeq + index,
-    payload: `{"value":${firstSeq + index}}`,
-  }));
-}
-
-function batch(offset: number, list: readonly TestRecord[]): Buffer {
-  return makeBatch({ epoch: EPOCH, offset }, list);
-}
-
-async function countRows(url: string): Promise<{ rows: number; distinct: number }> {
-  const sql = 'select count(*)::int as rows, count(distinct (device_id, seq))::int as distinct from telemetry';
-  return (await query<{ rows: number; distinct: number }>(url, sql))[0]!;
 }
 
 /** Waits until a session of storage is in a state that `where` describes, then ends it as an operator would. */
@@ -356,28 +334,5 @@ void test('rows of the largest payloads, and more devices than one, cross the ch
     await query(url, `select device_id, seq::int, data #>> '{}' = $1 as whole from telemetry order by seq`, [text]),
     offsets.map((seq) => ({ device_id: `d-${seq}`, seq, whole: true })),
   );
-  await test.stop();
-});
-
-void test('kill -9 of PostgreSQL in mid-run loses and doubles nothing', async (t) => {
-  const url = await newDatabase();
-  const test = await TestStorage.start(url, { limits: { rows: 1_000, bytes: 2 ** 20, waitMs: 2 } });
-  const batches = 300;
-  for (let offset = 1; offset <= batches; offset++) test.source.push(batch(offset, records('a', offset * 100, 100)));
-  for (const acked of [20, 120]) {
-    await test.source.untilAcked(acked);
-    await postgres.kill();
-    await test.positions.resume(test.source.queueId, START).then(
-      () => {
-        t.fail('the database is away');
-      },
-      (error: unknown) => {
-        t.match(error, { code: 'database', retry: true });
-      },
-    );
-    await postgres.restart();
-  }
-  await test.source.untilAcked(batches);
-  t.strictSame(await countRows(url), { rows: batches * 100, distinct: batches * 100 });
   await test.stop();
 });

@@ -2,11 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import { Registry } from 'prom-client';
 import { Positions } from '../../services/storage/positions.js';
+import { migrate } from '../../services/storage/schema.js';
 import { Storage } from '../../services/storage/storage.js';
 import { ContextCache } from '../../shared/context.js';
 import { Session } from '../../shared/database.js';
 import { START } from '../../shared/position.js';
-import { MemorySource } from './deliveries.js';
+import { MemorySource, makeBatch, type TestRecord } from './deliveries.js';
 import { silent } from './postgres.js';
 
 const YEAR_MS = 365 * 86_400_000;
@@ -70,6 +71,13 @@ export class TestStorage {
   }
 }
 
+/** Makes storage's tables, without TimescaleDB. */
+export async function createSchema(url: string): Promise<void> {
+  const session = await Session.open(url, 'test');
+  await migrate(session, { timescale: 'off', retentionMs: YEAR_MS, log: silent });
+  await session.close();
+}
+
 /** Runs one query on a connection of its own and returns the rows. */
 export async function query<R extends object>(url: string, sql: string, values: readonly unknown[] = []): Promise<R[]> {
   const session = await Session.open(url, 'test');
@@ -79,4 +87,28 @@ export async function query<R extends object>(url: string, sql: string, values: 
   } finally {
     await session.close();
   }
+}
+
+export const TIME = Date.UTC(2026, 10, 20, 12);
+export const EPOCH = 1_700_000_000_000;
+
+/** `count` records of one device from `firstSeq` on. */
+export function records(device: string, firstSeq: number, count: number): TestRecord[] {
+  return Array.from({ length: count }, (_, index) => ({
+    device,
+    seq: firstSeq + index,
+    timeMs: TIME + firstSeq + index,
+    payload: `{"value":${firstSeq + index}}`,
+  }));
+}
+
+/** A batch at an offset of EPOCH. */
+export function batch(offset: number, list: readonly TestRecord[]): Buffer {
+  return makeBatch({ epoch: EPOCH, offset }, list);
+}
+
+/** How many rows there are, and how many records they are of. */
+export async function countRows(url: string): Promise<{ rows: number; distinct: number }> {
+  const sql = 'select count(*)::int as rows, count(distinct (device_id, seq))::int as distinct from telemetry';
+  return (await query<{ rows: number; distinct: number }>(url, sql))[0]!;
 }
