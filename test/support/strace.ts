@@ -40,7 +40,7 @@ export function straceLauncher(file: string): readonly string[] {
 
 /** True once strace has written the end of process `pid`. */
 export function isTraceWhole(file: string, pid: number): boolean {
-  return new RegExp(`^${pid} \\+\\+\\+ (exited|killed)`, 'm').test(readFileSync(file, 'utf8'));
+  return new RegExp(`^${pid} +\\+\\+\\+ (exited|killed)`, 'm').test(readFileSync(file, 'utf8'));
 }
 
 /** The calls of a trace, in the order of their entries. @throws Error where a line is not understood */
