@@ -207,12 +207,14 @@ for (const cut of ['before', 'after'] as Cut[]) {
     await test.source.untilAcked(1);
     for (let offset = 2; offset <= 4; offset++) {
       proxy.arm(cut);
-      // The last one's rows are duplicates, so that a repeat of the merge would not be seen by their key alone.
-      test.source.push(batch(offset, [...records('a', offset * 100, 100), ...records('a', 1, 3)]));
+      // A dead letter has no key: it would be there twice if the merge were stored twice.
+      const bad = { device: 'a', seq: 1_000 + offset, timeMs: TIME, payload: '{' };
+      test.source.push(batch(offset, [...records('a', offset * 100, 100), bad]));
       await test.source.untilAcked(offset);
     }
     t.equal(proxy.cuts, 3);
     t.strictSame(await countRows(url), { rows: 400, distinct: 400 });
+    t.strictSame(await query(url, 'select count(*)::int as n from dead_letters'), [{ n: 3 }]);
     t.strictSame(test.positions.known(test.source.queueId), { epoch: EPOCH, offset: 4 });
     await test.stop();
     await proxy.stop();
