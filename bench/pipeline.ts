@@ -68,6 +68,7 @@ export async function benchPipeline(context: BenchContext): Promise<PartResult> 
     rows: rows.rows,
     verdicts: [
       atLeast('consumed, closed loop', median(rows.values(CLOSED, 'consumed')), TARGET_RECORDS_PER_SECOND),
+      atLeast('consumed, paced', median(rows.values(PACED, 'consumed')), 0.98 * TARGET_RECORDS_PER_SECOND),
       atMost('backlog after the paced load, in seconds of it', backlog / TARGET_RECORDS_PER_SECOND, 1),
     ],
     notes: [],

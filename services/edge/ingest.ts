@@ -215,21 +215,32 @@ export class Ingest implements Part {
     this.metrics.ackSeconds.observe(Math.max(0, Date.now() - group.firstMs) / 1000);
   }
 
-  /** The queue is at its quota or the disk at its floor: nothing of the group is acked, its devices come back later. */
+  /**
+   * The queue is at its quota or the disk at its floor: nothing of the group is acked, its devices come back later. They
+   * are closed at once, because an ack of a later group would say that this one is stored too.
+   */
   #refuse(group: Group, refusal: HoldfastError): void {
     this.log.warn({ code: refusal.code }, refusal.message);
     this.#refusedUntilMs = Date.now() + REFUSAL_CHECK_MS;
     for (const { session, bytes } of group.shares) {
       session.unackedBytes -= bytes;
-      this.#sendAway(session, 'queue');
+      this.metrics.rejected.inc({ reason: 'queue' });
+      session.close(TRY_AGAIN_LATER, this.#retryAfter());
     }
   }
 
+  /**
+   * Takes nothing more from a device, and closes it once what was taken is acked: a frame that fills the window by itself
+   * would otherwise be sent again, whole, for ever.
+   */
   #sendAway(session: DeviceSession, reason: 'window' | 'memory' | 'queue'): false {
     this.metrics.rejected.inc({ reason });
-    const retryAfterMs = Math.round(this.options.retryAfterMs * (0.5 + Math.random()));
-    session.close(TRY_AGAIN_LATER, `retry-after:${retryAfterMs}`);
+    session.closeWhenAcked(TRY_AGAIN_LATER, this.#retryAfter());
     return false;
+  }
+
+  #retryAfter(): string {
+    return `retry-after:${Math.round(this.options.retryAfterMs * (0.5 + Math.random()))}`;
   }
 
   #recycle(group: Group): void {

@@ -8,8 +8,8 @@ export interface RecordLimits {
 }
 
 /**
- * A frame with more bad records than this is malformed as a whole. It bounds what one frame can cost: an error takes some
- * 20 µs and 100 bytes of reply, so 256 KiB of `[1,1,1,…` would keep every other device waiting for seconds.
+ * A frame with more bad records than this is malformed as a whole. It bounds what one frame can cost: 256 KiB of
+ * `[1,1,1,…` would ask for 131,072 errors, and keep every other device waiting meanwhile.
  */
 export const MAX_FRAME_ERRORS = 1_000;
 
@@ -22,7 +22,11 @@ export class RecordError extends Error {
     message: string,
     readonly seq?: number,
   ) {
+    // Without a stack, which would be most of its cost: it is a device's fault, and nobody reads where it was found.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(message);
+    Error.stackTraceLimit = stackTraceLimit;
   }
 }
 

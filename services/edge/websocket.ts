@@ -1,8 +1,8 @@
 /**
  * The WebSocket endpoint of the device protocol (`/v1/devices/{id}`), on uWebSockets.js: upgrades, sessions, frames.
  *
- * One session a device: the newest wins, the older is closed with 4409. A device whose acks pile up unread is closed by
- * uWS itself at its limit. Headers and messages are only read inside their callbacks.
+ * One session a device: the newest wins, the older is closed with 4409. A device whose replies pile up unread is
+ * closed. Headers and messages are only read inside their callbacks.
  */
 import type { Part } from '../../shared/lifecycle.js';
 import type { Address } from '../../shared/config.js';
@@ -23,6 +23,7 @@ import { readJsonFrame } from './json-frames.js';
 import type { EdgeMetrics } from './metrics.js';
 import { binaryReplies, jsonReplies, type ReplyEncoder } from './replies.js';
 import { DeviceSession, type RecordErrorCode } from './session.js';
+import { TurnClock } from './turn-clock.js';
 
 export interface WebSocketOptions extends BinaryLimits {
   readonly listen: Address;
@@ -40,9 +41,12 @@ type Socket = WebSocket<UserData>;
 const TAKEN_OVER = 4409;
 const MALFORMED = 1007;
 const SERVICE_RESTART = 1012;
+const RESTARTS = 'the edge restarts';
 /** A frame up to this many times the limit is answered with too_large; uWS cuts the connection at a longer one. */
 const FRAME_SLACK = 4;
 const UNREAD_REPLY_BYTES = 64 * 1024;
+/** What uWS's send returns where the reply would go over UNREAD_REPLY_BYTES and is not sent. */
+const DROPPED = 2;
 const IDLE_TIMEOUT_SECONDS = 120;
 const DEVICES_PATH = '/v1/devices/';
 
@@ -80,15 +84,22 @@ class Connection {
     this.socket?.end(code, reason);
   }
 
+  /**
+   * A reply that is dropped ends the connection there and then: an error that the device never saw, and a later ack that
+   * it does see, would say that the record in error is stored. (closeOnBackpressureLimit does not do: it only stops
+   * reading, and what the kernel holds is still read and answered.)
+   */
   #send(message: string | Buffer): void {
-    this.socket?.send(message, this.#encoder.isBinary);
+    if (this.socket?.send(message, this.#encoder.isBinary) === DROPPED) this.socket.close();
   }
 }
 
 export class WebSocketEndpoint implements Part {
   readonly name = 'WebSocket endpoint';
   readonly #connections = new Map<string, Connection>();
+  readonly #clock = new TurnClock();
   #listener: Listener | undefined;
+  #stopping = false;
 
   constructor(
     private readonly options: WebSocketOptions,
@@ -111,7 +122,6 @@ export class WebSocketEndpoint implements Part {
       .ws<UserData>(`${DEVICES_PATH}*`, {
         maxPayloadLength: FRAME_SLACK * this.options.frameBytes,
         maxBackpressure: UNREAD_REPLY_BYTES,
-        closeOnBackpressureLimit: 1,
         idleTimeout: IDLE_TIMEOUT_SECONDS,
         sendPingsAutomatically: true,
         upgrade: (response, request, context) => this.#upgrade(response, request, context),
@@ -123,16 +133,24 @@ export class WebSocketEndpoint implements Part {
     this.#listener = await listen(app, this.options.listen);
   }
 
-  /** Lets nobody new in, commits and acks what was taken, and sends the devices away. */
+  /**
+   * Lets nobody new in, takes nothing more, and sends every device away once what was taken from it is acked. Taking must
+   * end first: under load the ingest always has another group to commit.
+   */
   async stop(): Promise<void> {
+    this.#stopping = true;
     this.#listener?.close();
-    await this.ingest.stop();
-    for (const { session } of [...this.#connections.values()]) session.close(SERVICE_RESTART, 'the edge restarts');
+    for (const { session } of [...this.#connections.values()]) session.closeWhenAcked(SERVICE_RESTART, RESTARTS);
     await this.ingest.stop();
   }
 
   #upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {
     const offered = request.getHeader('sec-websocket-protocol');
+    if (this.#stopping) {
+      // A connection that was accepted before the listener closed.
+      refuse(response, { status: '503 Service Unavailable', reason: 'stopping', message: RESTARTS });
+      return;
+    }
     const admitted = this.admission.admit({
       // Not a `:id` in the pattern: the community build of uWebSockets.js matches none in a WebSocket route.
       id: request.getUrl().slice(DEVICES_PATH.length),
@@ -180,7 +198,7 @@ export class WebSocketEndpoint implements Part {
   #message(connection: Connection, message: ArrayBuffer, isBinary: boolean): void {
     const { session, isBinary: speaksBinary } = connection;
     if (!session.isTaking) return;
-    const receivedMs = Date.now();
+    const receivedMs = this.#clock.now();
     if (isBinary && speaksBinary && !this.options.validatePayloads) {
       if (this.ingest.takeFrame(session, new Uint8Array(message), receivedMs)) return;
     }

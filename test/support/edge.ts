@@ -61,17 +61,7 @@ export class TestEdge {
 
   /** Every record in the queue, in its order; of one device where an id is given. */
   async stored(deviceId?: string): Promise<StoredRecord[]> {
-    const reader = QueueReader.open(this.queuePath);
-    const records: StoredRecord[] = [];
-    let after = START;
-    for (;;) {
-      const { batches, damaged, through } = reader.peek(after, PEEK_BYTES);
-      if (damaged.length > 0) throw new Error(`the queue holds ${damaged.length} damaged batches`);
-      if (batches.length === 0) break;
-      for (const batch of batches) records.push(...recordsOf(batch));
-      after = through;
-    }
-    await reader.close();
+    const records = await storedIn(this.queuePath);
     return deviceId === undefined ? records : records.filter((record) => record.deviceId === deviceId);
   }
 
@@ -87,6 +77,22 @@ export class TestEdge {
     await rm(this.directory, { recursive: true, force: true });
     return code;
   }
+}
+
+/** Every record in a queue, in its order, while its writer is at work or after it. */
+export async function storedIn(queuePath: string): Promise<StoredRecord[]> {
+  const reader = QueueReader.open(queuePath);
+  const records: StoredRecord[] = [];
+  let after = START;
+  for (;;) {
+    const { batches, damaged, through } = reader.peek(after, PEEK_BYTES);
+    if (damaged.length > 0) throw new Error(`the queue holds ${damaged.length} damaged batches`);
+    if (batches.length === 0) break;
+    for (const batch of batches) records.push(...recordsOf(batch));
+    after = through;
+  }
+  await reader.close();
+  return records;
 }
 
 function recordsOf(batch: Buffer): StoredRecord[] {

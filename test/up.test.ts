@@ -1,0 +1,136 @@
+/** `holdfast up`: one command, and what it survives. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import t from 'tap';
+import { Session } from '../shared/database.js';
+import { freePorts, ServiceProcess, until } from './support/processes.js';
+
+const CHILDREN = ['postgres', 'storage', 'live', 'router', 'edge', 'demo'];
+
+interface Up {
+  readonly process: ServiceProcess;
+  readonly directory: string;
+  readonly databaseUrl: string;
+}
+
+async function prepare(): Promise<Up> {
+  const directory = await mkdtemp(join(tmpdir(), 'holdfast-up-'));
+  const ports = await freePorts(10);
+  const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin, live, liveAdmin, postgres] = ports;
+  const environment = {
+    EDGE_LISTEN: `127.0.0.1:${edge!}`,
+    EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin!}`,
+    EDGE_ROUTER: `tcp://127.0.0.1:${intake!}`,
+    ROUTER_INTAKE: `tcp://127.0.0.1:${intake!}`,
+    ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
+    ROUTER_CONSUMERS_LISTEN: `tcp://127.0.0.1:${fetch!}`,
+    ROUTER_ADMIN_LISTEN: `127.0.0.1:${routerAdmin!}`,
+    STORAGE_ROUTER_FETCH: `tcp://127.0.0.1:${fetch!}`,
+    STORAGE_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
+    STORAGE_ADMIN_LISTEN: `127.0.0.1:${storageAdmin!}`,
+    LIVE_LISTEN: `127.0.0.1:${live!}`,
+    LIVE_ADMIN_LISTEN: `127.0.0.1:${liveAdmin!}`,
+    LIVE_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
+    UP_POSTGRES_LISTEN: `127.0.0.1:${postgres!}`,
+    DEMO_INTERVAL: '100ms',
+  };
+  const process = new ServiceProcess(['up', '--data', directory], environment, storageAdmin!);
+  return { process, directory, databaseUrl: `postgres://holdfast@127.0.0.1:${postgres!}/holdfast` };
+}
+
+function pidOf({ directory }: Up, service: string): number | undefined {
+  const file = join(directory, 'run', `${service}.pid`);
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined;
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function countRows({ databaseUrl }: Up): Promise<number> {
+  const session = await Session.open(databaseUrl, 'test');
+  try {
+    const { rows } = await session.client.query<{ count: string }>('select count(*) from telemetry');
+    return Number(rows[0]!.count);
+  } finally {
+    await session.close();
+  }
+}
+
+/** Waits until more rows are there than were; a database that is on its way up counts as not yet. */
+async function grows(up: Up): Promise<void> {
+  let before: number | undefined;
+  await until(async () => {
+    const count = await countRows(up).catch(() => undefined);
+    before ??= count;
+    return count !== undefined && before !== undefined && count > before;
+  });
+}
+
+async function untilSaidReady({ process }: Up): Promise<void> {
+  await until(() => {
+    if (!process.running) throw new Error(`up ended:\n${process.output}`);
+    return process.output.includes('holdfast is ready');
+  });
+}
+
+await t.test('one command runs the pipeline, and it outlives kill -9 of every part and of itself', async (t) => {
+  const up = await prepare();
+  try {
+    up.process.spawn();
+    await untilSaidReady(up);
+    t.match(up.process.output, /holdfast is ready .*devices ws:.*live ws:.*database postgres:.*metrics http:/);
+    await grows(up);
+
+    for (const service of CHILDREN) {
+      const pid = pidOf(up, service)!;
+      process.kill(pid, 'SIGKILL');
+      await until(() => ![undefined, pid].includes(pidOf(up, service)));
+      await grows(up);
+      t.pass(`${service} was killed and rows go on arriving`);
+    }
+
+    const other = new ServiceProcess(['up', '--data', up.directory], up.process.environment, 1);
+    other.spawn();
+    await until(() => !other.running);
+    t.match(other.output, /another holdfast up \(pid \d+\) is at work/);
+
+    const children = CHILDREN.map((service) => pidOf(up, service)!);
+    const rows = await countRows(up);
+    await up.process.end('SIGKILL');
+    await until(() => !children.some(isAlive));
+    t.pass('no child outlives it');
+
+    up.process.output = '';
+    up.process.spawn();
+    await untilSaidReady(up);
+    await grows(up);
+    t.ok((await countRows(up)) > rows, 'what was stored before is there');
+
+    const last = CHILDREN.map((service) => pidOf(up, service)!);
+    t.equal(await up.process.end('SIGTERM'), 0);
+    t.notOk(last.some(isAlive), 'no process is left');
+    t.same(readdirSync(join(up.directory, 'run')), [], 'no pid file is left');
+  } finally {
+    await up.process.end('SIGTERM');
+    await rm(up.directory, { recursive: true, force: true });
+  }
+});
+
+await t.test('a child whose configuration is wrong ends it with exit code 78 and says what is wrong', async (t) => {
+  const up = await prepare();
+  const environment = { ...up.process.environment, EDGE_QUOTA: 'plenty' };
+  const wrong = new ServiceProcess(['up', '--data', up.directory], environment, 1);
+  wrong.spawn();
+  await until(() => !wrong.running);
+  t.equal(await wrong.end(), 78);
+  t.match(wrong.output, /EDGE_QUOTA="plenty" is not allowed; allowed: a size/);
+  await rm(up.directory, { recursive: true, force: true });
+});
