@@ -20,7 +20,7 @@ export class StorageMetrics {
   constructor(registry: Registry, databaseUp: () => boolean) {
     const registers = [registry];
     const counter = (name: string, help: string): Counter => new Counter({ name, help, registers });
-    this.recordsIn = counter('holdfast_storage_records_total', 'records received from the router, of all kinds');
+    this.recordsIn = counter('holdfast_storage_records_total', 'records of all kinds in the merges that are committed');
     this.rowsStored = counter('holdfast_storage_rows_total', 'rows committed to telemetry');
     this.duplicates = counter('holdfast_storage_duplicates_total', 'rows that were in telemetry already');
     this.deadLetters = new Counter({
