@@ -25,8 +25,8 @@ void test('duplicates inside a merge and across merges are stored once, the firs
   await test.source.untilAcked(3);
   t.strictSame(await countRows(url), { rows: 25, distinct: 25 });
   t.strictSame(await query(url, `select seq from telemetry where data->>'value' = 'later'`), []);
-  t.equal(await test.metric('holdfast_storage_duplicates_total'), 10);
-  t.equal(await test.metric('holdfast_storage_rows_total'), 25);
+  t.equal(await test.metric('holdfast_duplicates_total'), 10);
+  t.equal(await test.metric('holdfast_records_out_total'), 25);
   await test.stop();
 });
 
@@ -66,8 +66,8 @@ void test('a row PostgreSQL refuses goes to dead_letters with its reason, and it
     t.ok(letter?.payload.equals(Buffer.from(payload)), `the payload of seq ${seq} is kept as it came`);
     t.match(letter?.reason, reason);
   }
-  t.equal(await test.metric('holdfast_storage_dead_letters_total'), bad.length);
-  t.equal(await test.metric('holdfast_storage_duplicates_total'), 0);
+  t.equal(await test.metric('holdfast_dead_letters_total'), bad.length);
+  t.equal(await test.metric('holdfast_duplicates_total'), 0);
   await test.stop();
 });
 

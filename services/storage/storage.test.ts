@@ -71,9 +71,9 @@ void test('telemetry, reports and results become rows; who came and went does no
     { ...same, seq: 3, data: { result: { id: 'c-1', status: 'SUCCEEDED' } } },
   ]);
   t.strictSame(test.source.acked, [{ epoch: EPOCH, offset: 1 }]);
-  t.equal(await test.metric('holdfast_storage_rows_total'), 3);
-  t.equal(await test.metric('holdfast_storage_records_total'), 5);
-  t.equal(await test.metric('holdfast_storage_database_up'), 1);
+  t.equal(await test.metric('holdfast_records_out_total'), 3);
+  t.equal(await test.metric('holdfast_records_in_total'), 5);
+  t.equal(await test.metric('holdfast_database_up'), 1);
   await test.stop();
 });
 
@@ -89,7 +89,7 @@ void test('the position is stored with the rows, and a successor goes on from th
   second.source.push(batch(1, records('a', 1, 10)), batch(2, records('a', 11, 10)), batch(3, records('a', 21, 10)));
   await second.source.untilAcked(3);
   t.strictSame(await countRows(url), { rows: 30, distinct: 30 });
-  t.equal(await second.metric('holdfast_storage_duplicates_total'), 0);
+  t.equal(await second.metric('holdfast_duplicates_total'), 0);
   await second.stop();
 });
 
@@ -185,7 +185,7 @@ void test('a stop while the database is away ends in time, and acks nothing', as
   const test = await TestStorage.start(url);
   await query(url, 'alter table telemetry rename to gone');
   test.source.push(batch(1, records('a', 1, 10)));
-  while ((await test.metric('holdfast_storage_retries_total')) === 0) await sleep(5);
+  while ((await test.metric('holdfast_retries_total')) === 0) await sleep(5);
   t.notOk(test.storage.ready, 'what an operator has to mend is not ready');
   await test.stop();
   t.strictSame(test.source.acked, []);
@@ -196,7 +196,7 @@ void test('a missing table is waited for, and nothing is lost', async (t) => {
   const test = await TestStorage.start(url);
   await query(url, 'alter table telemetry rename to gone');
   test.source.push(batch(1, records('a', 1, 10)));
-  while ((await test.metric('holdfast_storage_retries_total')) === 0) await sleep(5);
+  while ((await test.metric('holdfast_retries_total')) === 0) await sleep(5);
   await query(url, 'alter table gone rename to telemetry');
   await test.source.untilAcked(1);
   t.strictSame(await countRows(url), { rows: 10, distinct: 10 });
