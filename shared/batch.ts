@@ -12,7 +12,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { HoldfastError } from './errors.js';
-import { formatPosition, type Position } from './position.js';
+import { formatPosition, readPosition, type Position } from './position.js';
 
 export const BATCH_HEADER_BYTES = 40;
 export const RECORD_HEADER_BYTES = 32;
@@ -178,13 +178,14 @@ export function checkBatch(batch: Buffer): BatchHeader {
   return header;
 }
 
-/** The part of checkBatch that costs no walk: magic, size and checksum. */
+/** The part of checkBatch that costs no walk: magic, size, checksum and that its position is one. */
 export function checkBatchHeader(batch: Buffer): BatchHeader {
   if (batch.length < BATCH_HEADER_BYTES || batch.length > MAX_BATCH_BYTES) {
     throw badBatch(`${batch.length} bytes, not ${BATCH_HEADER_BYTES} to ${MAX_BATCH_BYTES}`);
   }
   if (batch.readUInt32LE(0) !== MAGIC) throw badBatch('it does not start with "HFB1"');
   if (batch.readUInt32LE(4) !== crc32(batch.subarray(8))) throw badBatch('its checksum does not match its bytes');
+  if (readPosition(batch, 16) === undefined) throw badBatch('its position is none');
   return readBatchHeader(batch);
 }
 

@@ -43,7 +43,7 @@ export interface Address {
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Keys that Kubernetes sets beside a Service of the same name; they are not meant for us. */
-const SERVICE_LINK = /_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP)(_.+)?)?)$/;
+const SERVICE_LINK = /_(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_\d+_(TCP|UDP|SCTP)(_.+)?)?)$/;
 
 /**
  * Reads `fields` from the environment.
@@ -178,8 +178,10 @@ export function address(key: string, fallback: string, about: string): Field<Add
 
 /** A ZeroMQ endpoint over TCP. */
 export function endpoint(key: string, fallback: string, about: string): Field<string> {
-  const parse = (value: string): string | undefined =>
-    /^tcp:\/\/(\*|\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$/.test(value) ? value : undefined;
+  const parse = (value: string): string | undefined => {
+    const match = /^tcp:\/\/(?:\*|\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(\d{1,5})$/.exec(value);
+    return match !== null && Number(match[1]) <= 65_535 ? value : undefined;
+  };
   return { key, fallback, about, allowed: 'a ZeroMQ endpoint, as tcp://127.0.0.1:7310', parse };
 }
 

@@ -11,7 +11,9 @@
  */
 import { Dealer } from 'zeromq';
 import { checkBatch, readBatchHeader } from './batch.js';
+import { BatchBuffer } from './batch-buffer.js';
 import { decodeReply, encodeAttach, encodeConsumerAck, encodeFetch, type Attached } from './consumer-frames.js';
+import type { Delivery, DeliverySource } from './delivery.js';
 import { HoldfastError, messageOf } from './errors.js';
 import type { Part } from './lifecycle.js';
 import { SOCKET_OPTIONS } from './links.js';
@@ -21,25 +23,7 @@ import { SendLoop } from './send-loop.js';
 import { Signal } from './signal.js';
 import { Subscription } from './subscription.js';
 
-/** Batches in queue order, all of one queue, contiguous with the delivery before. */
-export interface Delivery {
-  /** The router's queue: positions mean nothing without it. */
-  readonly queueId: string;
-  readonly batches: readonly Buffer[];
-  /** The position of the last batch: what to ack once the effect of all of them is durable. */
-  readonly through: Position;
-}
-
-/** What a consumer's work loop needs of its link; Consumer is the real one. */
-export interface DeliverySource {
-  /**
-   * Waits for batches and returns up to about `maxBytes` of them (at least one batch).
-   * @returns undefined once the source was stopped
-   */
-  read(maxBytes: number): Promise<Delivery | undefined>;
-  /** Says that everything through `position` is durable at the consumer. */
-  ack(queueId: string, position: Position): void;
-}
+export type { Delivery, DeliverySource };
 
 export interface ConsumerOptions {
   /** As in ROUTER_CONSUMERS. */
@@ -79,12 +63,12 @@ export class Consumer implements Part, DeliverySource {
   /** The last batch that was put into the buffer, or where the consumer resumed. */
   #after = START;
   #acked = START;
-  #buffer: Buffer[] = [];
-  #bufferBytes = 0;
-  #stash: Buffer[] = [];
-  #stashBytes = 0;
+  readonly #buffer = new BatchBuffer();
+  /** What PUB brought while we fetched. */
+  readonly #stash = new BatchBuffer();
   #request = 0;
   #fetchedRequest = 0;
+  #disconnects = 0;
   #stopped = false;
   #loops: Promise<unknown> | undefined;
 
@@ -92,6 +76,8 @@ export class Consumer implements Part, DeliverySource {
     this.#requests = new SendLoop(this.#socket, REQUEST_BACKLOG_BYTES, (error) => {
       if (!this.#stopped) options.log.warn(`a request to the router was not sent: ${error.message}`);
     });
+    // The router may be gone for good, or come back without our last ack: it hears from us as soon as it is there again.
+    this.#socket.events.on('disconnect', () => this.#detach());
     this.#subscription = new Subscription({
       publish: options.publish,
       log: options.log,
@@ -123,11 +109,7 @@ export class Consumer implements Part, DeliverySource {
   async read(maxBytes: number): Promise<Delivery | undefined> {
     while (this.#buffer.length === 0 && !this.#stopped) await this.#readable.wait(RETRY_MS);
     if (this.#stopped) return undefined;
-    let count = 0;
-    let bytes = 0;
-    while (count < this.#buffer.length && bytes < maxBytes) bytes += this.#buffer[count++]!.length;
-    const batches = this.#buffer.splice(0, count);
-    this.#bufferBytes -= bytes;
+    const batches = this.#buffer.take(Math.max(1, maxBytes));
     if (this.#mode === 'fetching') this.#wake.fire();
     return { queueId: this.#queueId, batches, through: readBatchHeader(batches.at(-1)!).position };
   }
@@ -136,6 +118,13 @@ export class Consumer implements Part, DeliverySource {
     if (queueId !== this.#queueId) return;
     this.#acked = position;
     if (this.attached) this.#requests.push([encodeConsumerAck(position)]);
+  }
+
+  #detach(): void {
+    this.#attached = undefined;
+    this.#disconnects++;
+    this.#wake.fire();
+    this.#replied.fire();
   }
 
   async #receive(): Promise<void> {
@@ -160,7 +149,7 @@ export class Consumer implements Part, DeliverySource {
   async #run(): Promise<void> {
     while (!this.#stopped) {
       if (this.#attached === undefined) await this.#attach();
-      else if (this.#mode === 'fetching' && this.#bufferBytes < this.options.maxBufferBytes) await this.#fetch();
+      else if (this.#mode === 'fetching' && this.#buffer.bytes < this.options.maxBufferBytes) await this.#fetch();
       else await this.#wake.wait(RETRY_MS);
     }
   }
@@ -194,29 +183,29 @@ export class Consumer implements Part, DeliverySource {
 
   /** Starts over in a queue that is not the one before: nothing buffered belongs to it. */
   #restart(resumed: Position): void {
-    this.#buffer = [];
-    this.#bufferBytes = 0;
+    this.#buffer.clear();
     this.#after = resumed;
     this.#acked = resumed;
-    this.#dropStash();
+    this.#stash.clear();
   }
 
   async #fetch(): Promise<void> {
     const request = ++this.#request;
-    const room = this.options.maxBufferBytes - this.#bufferBytes;
+    const room = this.options.maxBufferBytes - this.#buffer.bytes;
     this.#requests.push([encodeFetch({ request, after: this.#after, maxBytes: Math.min(FETCH_BYTES, room) })]);
     const answered = await this.#reply(() => (this.#fetchedRequest === request ? true : undefined));
     if (answered === undefined) this.#attached = undefined;
   }
 
-  /** Waits until `pick` finds what a reply brought; undefined after a refusal, the stop, or too long a time. */
+  /** Waits until `pick` finds what a reply brought; undefined after a refusal, a disconnect, the stop, or too long. */
   async #reply<T>(pick: () => T | undefined): Promise<T | undefined> {
     const deadlineMs = Date.now() + REPLY_TIMEOUT_MS;
     const attached = this.#attached;
+    const disconnects = this.#disconnects;
     for (let leftMs = REPLY_TIMEOUT_MS; leftMs > 0 && !this.#stopped; leftMs = deadlineMs - Date.now()) {
       const found = pick();
       if (found !== undefined) return found;
-      if (attached !== this.#attached) return undefined;
+      if (attached !== this.#attached || disconnects !== this.#disconnects) return undefined;
       await this.#replied.wait(leftMs);
     }
     return undefined;
@@ -225,12 +214,13 @@ export class Consumer implements Part, DeliverySource {
   #takeFetched(request: number, batches: readonly Buffer[], through: Position): void {
     // A reply that came too late was asked for from another place.
     if (request !== this.#request || this.#attached === undefined) return;
-    this.#fetchedRequest = request;
     for (const batch of batches) {
       const position = this.#checked(batch);
+      // As if there were no reply: after its timeout the consumer attaches and asks anew.
       if (position === undefined || comparePositions(position, this.#after) <= 0) return;
       this.#keep(batch, position);
     }
+    this.#fetchedRequest = request;
     if (comparePositions(through, this.#after) > 0) this.#after = through;
     this.#joinStash();
     // Nothing was there and PUB brings nothing yet: wait for it to speak, it says where the head is.
@@ -239,16 +229,15 @@ export class Consumer implements Part, DeliverySource {
 
   #takePublished(batch: Buffer, position: Position): void {
     if (this.#attached === undefined || comparePositions(position, this.#after) <= 0) return;
-    const fits = this.#bufferBytes + batch.length <= this.options.maxBufferBytes;
+    const fits = this.#buffer.bytes + batch.length <= this.options.maxBufferBytes;
     if (this.#mode === 'live' && fits && follows(position, this.#after)) {
       this.#keep(batch, position);
       return;
     }
     if (position.epoch !== this.#after.epoch) this.#attachAgainAt(position);
     this.#fetchFromNow();
-    if (this.#stashBytes + batch.length > STASH_BYTES) this.#dropStash();
+    if (this.#stash.bytes + batch.length > STASH_BYTES) this.#stash.clear();
     this.#stash.push(batch);
-    this.#stashBytes += batch.length;
   }
 
   #takeHead(head: Position): void {
@@ -265,7 +254,7 @@ export class Consumer implements Part, DeliverySource {
   }
 
   #fetchFromNow(): void {
-    if (this.#mode === 'live') this.#dropStash();
+    if (this.#mode === 'live') this.#stash.clear();
     this.#mode = 'fetching';
     this.#wake.fire();
   }
@@ -275,22 +264,16 @@ export class Consumer implements Part, DeliverySource {
     for (const batch of this.#stash) {
       const { position } = readBatchHeader(batch);
       if (comparePositions(position, this.#after) <= 0) continue;
-      const fits = this.#bufferBytes + batch.length <= this.options.maxBufferBytes;
+      const fits = this.#buffer.bytes + batch.length <= this.options.maxBufferBytes;
       if (!fits || !follows(position, this.#after)) break;
       this.#keep(batch, position);
       this.#mode = 'live';
     }
-    if (this.#mode === 'live') this.#dropStash();
-  }
-
-  #dropStash(): void {
-    this.#stash = [];
-    this.#stashBytes = 0;
+    if (this.#mode === 'live') this.#stash.clear();
   }
 
   #keep(batch: Buffer, position: Position): void {
     this.#buffer.push(batch);
-    this.#bufferBytes += batch.length;
     this.#after = position;
     this.#readable.fire();
   }

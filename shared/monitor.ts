@@ -68,10 +68,13 @@ export class Monitor<T> implements Part {
     worker.on('message', (message: FromThread) => this.#receive(message));
     worker.on('error', onFailure);
     worker.on('exit', (code) => {
+      this.#worker = undefined;
       if (!this.#stopping) onFailure(new Error(`the ${this.name} thread ended by itself with code ${code}`));
     });
     await ready;
     queue.onAppend((head) => this.#tell({ type: 'head', head }));
+    // What was appended while the thread started.
+    this.#tell({ type: 'head', head: queue.head });
   }
 
   /** Lets the thread finish what it is sending and waits for its end. */

@@ -2,7 +2,8 @@
  * The consumer endpoint (ROUTER socket): ATTACH, FETCH and ACK of the durable subscribers, and their cursors.
  *
  * Consumers are registered by configuration, so nothing is released before they have ever been there. A batch is released
- * when every one of them has acked it; with none registered, what was published is released at once. A consumer trusts its
+ * when every one of them has acked it; with none registered, as soon as it is committed: ROUTER_RETAIN is then all that
+ * fetches find. A consumer trusts its
  * own durable position over the cursor kept here, so the cursor may be a little behind after a crash.
  */
 import { Router } from 'zeromq';
@@ -23,6 +24,8 @@ import type { RouterMetrics } from './metrics.js';
 
 const CURSOR_PREFIX = 'cursor/';
 const REPLY_BACKLOG_BYTES = 64 * 1024 * 1024;
+/** Replies of up to MAX_FETCH_BYTES that one consumer may leave unread; it asks one at a time. */
+const UNREAD_REPLIES = 16;
 const MAX_PEERS = 1_024;
 
 export class Consumers implements Part {
@@ -31,7 +34,9 @@ export class Consumers implements Part {
     ...SOCKET_OPTIONS,
     mandatory: true,
     receiveHighWaterMark: 256,
-    sendHighWaterMark: 256,
+    sendHighWaterMark: UNREAD_REPLIES,
+    // A consumer that does not read is forgotten; the send loop must not wait for it with the replies of the others.
+    sendTimeout: 0,
   });
   readonly #replies: SendLoop;
   readonly #cursors = new Map<string, Position>();
@@ -63,7 +68,8 @@ export class Consumers implements Part {
     await this.#socket.bind(this.endpoint);
     this.#receiving = this.#receive();
     this.#receiving.catch(this.onFailure);
-    if (this.names.length === 0) this.queue.onAppend((head) => this.queue.release(head));
+    this.#releaseAcked();
+    if (this.names.length === 0) this.queue.onAppend(() => this.#releaseAcked());
   }
 
   async stop(): Promise<void> {
@@ -135,8 +141,13 @@ export class Consumers implements Part {
     if (comparePositions(position, cursor) <= 0) return;
     this.#cursors.set(name, position);
     this.queue.setPosition(CURSOR_PREFIX + name, position);
-    const least = [...this.#cursors.values()].reduce((a, b) => (comparePositions(a, b) <= 0 ? a : b));
-    this.queue.release(least);
+    this.#releaseAcked();
+  }
+
+  /** Releases what every registered consumer has acked; also at the start, where one is registered no more. */
+  #releaseAcked(): void {
+    const cursors = [...this.#cursors.values()];
+    this.queue.release(cursors.reduce((a, b) => (comparePositions(a, b) <= 0 ? a : b), this.queue.head));
   }
 
   #refuse(identity: Buffer, reason: string): void {

@@ -62,6 +62,8 @@ export class Intake implements Part {
     mandatory: true,
     receiveHighWaterMark: 64,
     sendHighWaterMark: 1_024,
+    // An edge that does not read is forgotten; the send loop must not wait for it with the replies of the others.
+    sendTimeout: 0,
   });
   readonly #replies: SendLoop;
   readonly #sessions = new Map<string, Session>();
@@ -72,6 +74,7 @@ export class Intake implements Part {
   #committing: Promise<void> | undefined;
   #receiving: Promise<void> | undefined;
   #starvedTimer: NodeJS.Timeout | undefined;
+  #stopping = false;
 
   constructor(
     private readonly endpoint: string,
@@ -100,6 +103,7 @@ export class Intake implements Part {
 
   /** Commits what it has taken, then closes; edges keep what was not acked. */
   async stop(): Promise<void> {
+    this.#stopping = true;
     clearInterval(this.#starvedTimer);
     await this.#committing;
     this.#replies.close();
@@ -109,6 +113,8 @@ export class Intake implements Part {
 
   async #receive(): Promise<void> {
     for await (const frames of this.#socket) {
+      // Edges that go on sending must not keep the last commit from coming.
+      if (this.#stopping) continue;
       const [identity, head, body] = frames as [Buffer, Buffer | undefined, Buffer | undefined];
       if (head?.[0] === LinkType.data) this.#takeData(identity, head, body);
       else this.#takeHello(identity, head);
@@ -227,7 +233,11 @@ export class Intake implements Part {
     this.#pendingBytes = 0;
     this.#accepted.clear();
     for (const [queueId, position] of this.#stored) this.#accepted.set(queueId, position);
-    for (const session of this.#sessions.values()) this.#rewind(session);
+    for (const session of this.#sessions.values()) {
+      // Also where it is rewinding already: its WELCOME waits for a commit that will not come.
+      session.rewinding = false;
+      this.#rewind(session);
+    }
   }
 
   #rewind(session: Session): void {

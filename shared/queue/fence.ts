@@ -23,6 +23,7 @@ export class Fence {
     const epoch = root.transactionSync(() => {
       const last = database.getEntry(EPOCH)?.version ?? 0;
       const next = Math.max(last + 1, Date.now());
+      if (!Number.isSafeInteger(next)) throw new Error(`the epoch ${last} of the last open is none`);
       void database.put(EPOCH, VALUE, next);
       return next;
     });

@@ -28,8 +28,7 @@ export class Lock {
     const { dev, ino } = statSync(directory, { bigint: true });
     server.listen({ path: `\0holdfast-queue-${dev}-${ino}`, exclusive: true });
     if (server.listening) return new Lock(server.unref());
-    const message = `the queue in ${directory} is at work in another process; a queue has one writer`;
-    throw new HoldfastError('queue_locked', message, true);
+    throw lockedError(directory);
   }
 
   /** True where somebody, perhaps this process, writes the queue in a directory; where that cannot be known, too. */
@@ -47,4 +46,10 @@ export class Lock {
   release(): void {
     this.server?.close();
   }
+}
+
+/** The error for a queue that has a writer. */
+export function lockedError(directory: string): HoldfastError {
+  const message = `the queue in ${directory} is at work in another process; a queue has one writer`;
+  return new HoldfastError('queue_locked', message, true);
 }

@@ -1,11 +1,17 @@
 /**
  * The named positions of a queue: `head`, `released`, `cursor/<consumer>`, `source/<queue id>`. What was set waits here
  * for the next transaction to ride in; whoever asks gets what was last set, on disk or not.
+ *
+ * In the file: 16 position, u32 crc32 of name and position.
  */
-import { encodePosition, type Position } from '../position.js';
+import { crc32 } from 'node:zlib';
+import { HoldfastError } from '../errors.js';
+import { encodePosition, POSITION_BYTES, readPosition, writePosition, type Position } from '../position.js';
 import type { Store } from './store.js';
 
 export type NamedPosition = readonly [name: string, position: Position];
+
+const CHECKSUM_BYTES = 4;
 
 export class NamedPositions {
   readonly #set: Map<string, Position>;
@@ -57,5 +63,25 @@ export class NamedPositions {
 
 /** Part of a transaction. */
 export function putPositions(store: Store, positions: readonly NamedPosition[]): void {
-  for (const [name, position] of positions) void store.meta.put(name, encodePosition(position));
+  for (const [name, position] of positions) void store.meta.put(name, encodeNamed(name, position));
+}
+
+function encodeNamed(name: string, position: Position): Buffer {
+  const value = Buffer.allocUnsafe(POSITION_BYTES + CHECKSUM_BYTES);
+  value.writeUInt32LE(checksum(name, position), writePosition(value, position, 0));
+  return value;
+}
+
+/**
+ * A named position as it lies in the file.
+ * @throws HoldfastError queue_unreadable where it is damaged: a `released` that is off would drop batches unsent
+ */
+export function decodeNamed(name: string, value: Buffer): Position {
+  const position = value.length === POSITION_BYTES + CHECKSUM_BYTES ? readPosition(value, 0) : undefined;
+  if (position !== undefined && value.readUInt32LE(POSITION_BYTES) === checksum(name, position)) return position;
+  throw new HoldfastError('queue_unreadable', `the position ${JSON.stringify(name)} in the queue is damaged`, false);
+}
+
+function checksum(name: string, position: Position): number {
+  return crc32(encodePosition(position), crc32(name));
 }

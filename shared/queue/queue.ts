@@ -191,22 +191,20 @@ export class Queue {
 
   /** Moves a damaged batch's value to quarantine/ and counts it; the rest of the queue flows on. */
   quarantine(position: Position): void {
-    const before = { epoch: position.epoch, offset: position.offset - 1 };
-    for (const key of [...this.#keys(before, position)]) {
-      const value = this.#reader.value(key.key);
-      if (value === undefined || comparePositions(position, this.#reclaimed) <= 0) continue;
-      this.#quarantine.keep(position, value);
-      if (comparePositions(position, this.#released) > 0) {
-        this.#records -= key.records;
-        this.#bytes -= key.bytes;
-      } else {
-        this.#retainedBytes -= key.bytes;
-      }
-      const name = formatPosition(position);
-      this.#leaving.add(name);
-      const removed = this.#commit(() => void this.#store.batches.remove(key.key));
-      this.#transactions.inBackground(removed.then(() => this.#leaving.delete(name)));
+    const [key] = this.#keys({ ...position, offset: position.offset - 1 }, position);
+    const value = key && this.#reader.value(key.key);
+    if (key === undefined || value === undefined || comparePositions(position, this.#reclaimed) <= 0) return;
+    this.#quarantine.keep(position, value);
+    if (comparePositions(position, this.#released) > 0) {
+      this.#records -= key.records;
+      this.#bytes -= key.bytes;
+    } else {
+      this.#retainedBytes -= key.bytes;
     }
+    const name = formatPosition(position);
+    this.#leaving.add(name);
+    const removed = this.#commit(() => void this.#store.batches.remove(key.key));
+    this.#transactions.inBackground(removed.then(() => this.#leaving.delete(name)));
   }
 
   /** What the gauges show. */
@@ -295,6 +293,7 @@ export class Queue {
       } else {
         this.#retainedBytes += key.bytes;
       }
+      if (comparePositions(key.position, this.#head) > 0) throw unreadable(this.path, 'a batch stands after the head');
     }
   }
 }

@@ -6,8 +6,9 @@
  */
 import { checkBatchHeader } from '../batch.js';
 import { HoldfastError } from '../errors.js';
-import { comparePositions, readPosition, START, type Position } from '../position.js';
+import { comparePositions, START, type Position } from '../position.js';
 import { decodeKey, keyBehind, type BatchKey, type StoredKey } from './key.js';
+import { decodeNamed } from './positions.js';
 import { openStore, type Store } from './store.js';
 
 export interface Peek {
@@ -51,15 +52,14 @@ export class QueueReader {
   /** A named position kept in the queue: `released`, `cursor/<consumer>`, `source/<queue id>`. */
   position(name: string): Position | undefined {
     const value = this.#fresh().meta.get(name);
-    return value === undefined ? undefined : readPosition(value, 0);
+    return value === undefined ? undefined : decodeNamed(name, value);
   }
 
   /** All named positions whose name starts with `prefix`, by the rest of their names. */
   positions(prefix: string): Map<string, Position> {
     const found = new Map<string, Position>();
     for (const { key, value } of this.#fresh().meta.getRange({ start: prefix, end: `${prefix}\uffff` })) {
-      const position = key === 'id' ? undefined : readPosition(value, 0);
-      if (position !== undefined) found.set(key.slice(prefix.length), position);
+      if (key !== 'id') found.set(key.slice(prefix.length), decodeNamed(key, value));
     }
     return found;
   }

@@ -1,7 +1,7 @@
 /**
  * The LMDB environment of a queue: one directory with
  *
- *   data.mdb lock.mdb   LMDB; databases `batches` (key.ts → batch), `meta` (name → 16-byte position, or the id) and
+ *   data.mdb lock.mdb   LMDB; databases `batches` (key.ts → batch), `meta` (positions.ts; and the id) and
                        `fence` (fence.ts)
  *   queue.json          the queue's id again, written after the environment's first commit
  *   quarantine/         values that failed their checksum
@@ -23,8 +23,8 @@ import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import { HoldfastError, messageOf } from '../errors.js';
-import { problemOfFile } from './check-file.js';
-import { Lock } from './lock.js';
+import { checkFile } from './check-file.js';
+import { Lock, lockedError } from './lock.js';
 
 export interface Store {
   readonly root: RootDatabase<Buffer, Buffer>;
@@ -45,7 +45,8 @@ const CAUSE_TIMEOUT_MS = 1_000;
 
 /**
  * Opens the environment in `path`; mode 'write', which needs the directory's Lock, makes it where there is none.
- * @throws HoldfastError queue_unreadable where there is something that is not a whole queue
+ * @throws HoldfastError queue_unreadable where there is something that is not a whole queue; queue_locked where somebody
+ *   writes to it all the same
  */
 export function openStore(path: string, mode: StoreMode, quotaBytes: number): Store {
   const data = join(path, DATA_FILE);
@@ -55,8 +56,9 @@ export function openStore(path: string, mode: StoreMode, quotaBytes: number): St
     throw unreadable(path, `${MARKER_FILE} is there but ${DATA_FILE} is missing or empty`);
   if (empty && mode === 'read') throw unreadable(path, `there is no ${DATA_FILE}`);
   // Under a live writer pages change while they are read: what it has open, it has checked.
-  const problem = empty || (mode === 'read' && Lock.isTaken(path)) ? undefined : problemOfFile(data);
-  if (problem !== undefined) throw unreadable(path, `${DATA_FILE} is damaged: ${problem}`);
+  const result = empty || (mode === 'read' && Lock.isTaken(path)) ? undefined : checkFile(data);
+  if (mode === 'write' && result === 'written') throw lockedError(path);
+  if (typeof result === 'object') throw unreadable(path, `${DATA_FILE} is damaged: ${result.problem}`);
   try {
     const root = open<Buffer, Buffer>({
       path,

@@ -1,6 +1,7 @@
 /**
- * The transactions of a queue's writer, one after the other, each fenced and fsynced. The first that fails is the last:
- * LMDB must not be used after it, so the owner is told once, and everything after it is refused.
+ * The transactions of a queue's writer, each fenced and fsynced. One starts when the one before has succeeded: lmdb-js would
+ * run what is queued behind a failed one all the same, which would leave a hole in the queue with acked batches behind it
+ * (and LMDB must not be used after a failure). The first that fails is the last; the owner is told once.
  */
 import { HoldfastError, messageOf } from '../errors.js';
 import { Fence } from './fence.js';
@@ -8,6 +9,7 @@ import { causeOfFailure, type Store } from './store.js';
 
 export class Transactions {
   readonly #fence: Fence;
+  /** Settles, never rejects, when the last transaction is over. */
   #last: Promise<unknown> = Promise.resolve();
   #state: 'open' | 'failed' | 'closed' = 'open';
 
@@ -27,26 +29,19 @@ export class Transactions {
 
   /** The error for whoever wants a transaction when there are no more. */
   get refusal(): HoldfastError | undefined {
-    if (this.#state === 'open') return undefined;
-    return new HoldfastError('queue_closed', `the queue in ${this.path} is closed`, false);
+    return this.#state === 'open' ? undefined : this.#closed();
   }
 
   /**
-   * Runs what `write` puts and removes, at once, as one transaction. Resolves when it is on disk.
+   * Runs what `write` puts and removes as one transaction, when its turn comes. Resolves when it is on disk.
    * @throws HoldfastError commit_failed or fenced, after onFailure was called; queue_closed
    */
   async run(write: () => void): Promise<void> {
     if (this.refusal !== undefined) throw this.refusal;
-    const commit = this.#fence.commit(write);
-    this.#last = commit;
-    let isOurs: boolean;
-    try {
-      isOurs = await commit;
-    } catch (error) {
-      const cause = await causeOfFailure(error);
-      throw this.#fail('commit_failed', `failed: ${messageOf(cause)}; nothing of it was acked`, cause);
-    }
-    if (!isOurs) throw this.#fail('fenced', 'was refused: another process has opened the queue since');
+    const before = this.#last;
+    const transaction = this.#runAfter(before, write);
+    this.#last = transaction.catch(() => undefined);
+    await transaction;
   }
 
   /** Lets a transaction go on by itself: that onFailure was told is enough where it fails. */
@@ -62,12 +57,28 @@ export class Transactions {
     await this.#last;
   }
 
-  #fail(code: 'commit_failed' | 'fenced', what: string, cause?: unknown): HoldfastError {
-    const failure = new HoldfastError(code, `a commit to the queue in ${this.path} ${what}`, false, cause);
-    if (this.#state !== 'failed') {
+  async #runAfter(before: Promise<unknown>, write: () => void): Promise<void> {
+    await before;
+    if (this.#state === 'failed') throw this.#closed();
+    let isOurs: boolean;
+    try {
+      isOurs = await this.#fence.commit(write);
+    } catch (error) {
       this.#state = 'failed';
-      this.onFailure(failure);
+      const cause = await causeOfFailure(error);
+      throw this.#fail('commit_failed', `failed: ${messageOf(cause)}; nothing of it was acked`, cause);
     }
+    if (!isOurs) throw this.#fail('fenced', 'was refused: another process has opened the queue since');
+  }
+
+  #fail(code: 'commit_failed' | 'fenced', what: string, cause?: unknown): HoldfastError {
+    this.#state = 'failed';
+    const failure = new HoldfastError(code, `a commit to the queue in ${this.path} ${what}`, false, cause);
+    this.onFailure(failure);
     return failure;
+  }
+
+  #closed(): HoldfastError {
+    return new HoldfastError('queue_closed', `the queue in ${this.path} is closed`, false);
   }
 }
