@@ -78,6 +78,8 @@ export class Consumer implements Part, DeliverySource {
     });
     // The router may be gone for good, or come back without our last ack: it hears from us as soon as it is there again.
     this.#socket.events.on('disconnect', () => this.#detach());
+    // An ATTACH that was sent just before the connection broke is lost with it: say it again, rather than wait in vain.
+    this.#socket.events.on('handshake', () => this.#detach());
     this.#subscription = new Subscription({
       publish: options.publish,
       log: options.log,

@@ -56,6 +56,10 @@ export class FakeEdge {
     }
   }
 
+  get closed(): boolean {
+    return this.#socket.closed;
+  }
+
   close(): void {
     this.#socket.close();
   }
