@@ -131,7 +131,7 @@ async function drain(context: BenchContext, client: Client, url: string, backlog
     const timed = await timeRows(storage);
     const { rows } = await client.query<{ count: string }>('select count(*) as count from telemetry');
     if (rows[0]?.count !== String(RECORDS)) throw new Error(`telemetry has ${String(rows[0]?.count)} rows`);
-    const merges = await readMetric(storage, 'holdfast_storage_merge_rows_count');
+    const merges = await readMetric(storage, 'holdfast_merge_rows_count');
     return {
       ...timed,
       rows: RECORDS,
@@ -151,7 +151,7 @@ async function timeRows(storage: Service): Promise<Pick<Drain, 'seconds' | 'rows
   let first: { rows: number; ms: number } | undefined;
   let lastMs = readyMs;
   await until('storage has drained the backlog', async () => {
-    const stored = await readMetric(storage, 'holdfast_storage_rows_total');
+    const stored = await readMetric(storage, 'holdfast_records_out_total');
     lastMs = performance.now();
     if (stored > 0) first ??= { rows: stored, ms: lastMs };
     return stored >= RECORDS;

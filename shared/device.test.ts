@@ -327,6 +327,20 @@ void test('an edge that talks nonsense, or acks what was never sent, does no har
   t.equal(edge.received.length, 1);
 });
 
+void test('an ack of more than was sent acks no more than that', async (t) => {
+  const { edge, device } = await setUp(t, {
+    windowBytes: 100,
+    onConnection: (socket) => socket.send('{"ack":999999}'),
+  });
+  for (let n = 1; n <= 3; n++) device.send('x'.repeat(500));
+  device.connect();
+  await device.flushed();
+  t.same(
+    edge.received.map(({ seq }) => seq),
+    [1, 2, 3],
+  );
+});
+
 void test('a full buffer is an error at send, and acks make room', async (t) => {
   const { device } = await setUp(t, {}, { buffer: { maxRecords: 10 } });
   for (let n = 1; n <= 10; n++) device.send({ n });

@@ -1,9 +1,14 @@
-import { once } from 'node:events';
-import { connect } from 'node:net';
 import { test } from 'tap';
 import { Kind } from '../../shared/batch.js';
-import { BINARY_PROTOCOL, binaryRecord, type DeviceSocket } from '../../test/support/device-socket.js';
+import {
+  BINARY_PROTOCOL,
+  binaryRecord,
+  RawSocket,
+  upgradeRequest,
+  type DeviceSocket,
+} from '../../test/support/device-socket.js';
 import { TestEdge } from '../../test/support/edge.js';
+import { until } from '../../test/support/processes.js';
 
 const RESTARTS = { code: 1012, reason: 'the edge restarts' };
 const DEVICES = 10;
@@ -59,26 +64,14 @@ void test('SIGTERM under load: everything acked is in the queue, without a gap, 
 
 void test('an upgrade that comes while the edge stops is sent away', async (t) => {
   const edge = await TestEdge.start();
-  const waiting = Array.from({ length: 10 }, () => connect(edge.port, '127.0.0.1'));
-  for (const socket of waiting) socket.on('error', () => undefined);
-  await Promise.all(waiting.map((socket) => once(socket, 'connect')));
-  const answers = waiting.map(async (socket) => {
-    let answer = '';
-    socket.on('data', (chunk: Buffer) => (answer += chunk.toString('latin1')));
-    await once(socket, 'close');
-    return answer;
-  });
+  const waiting = await Promise.all(Array.from({ length: 10 }, () => RawSocket.open(edge.port)));
   const ended = edge.process.end();
-  const request = [
-    'GET /v1/devices/late HTTP/1.1',
-    'Host: edge',
-    'Connection: Upgrade',
-    'Upgrade: websocket',
-    'Sec-WebSocket-Version: 13',
-    'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
-  ].join('\r\n');
-  for (const socket of waiting) socket.write(`${request}\r\n\r\n`);
+  await until(() => edge.process.output.includes('"stopping"'));
+  for (const socket of waiting) socket.write(upgradeRequest('late'));
   t.equal(await ended, 0);
-  for (const answer of await Promise.all(answers)) t.match(answer, /^($|HTTP\/1\.1 (101|503) )/);
+  for (const socket of waiting) {
+    await socket.closed();
+    t.match(socket.answer, /^($|HTTP\/1\.1 503 )/);
+  }
   await edge.stop();
 });

@@ -20,29 +20,29 @@ export class StorageMetrics {
   constructor(registry: Registry, databaseUp: () => boolean) {
     const registers = [registry];
     const counter = (name: string, help: string): Counter => new Counter({ name, help, registers });
-    this.recordsIn = counter('holdfast_storage_records_total', 'records received from the router, of all kinds');
-    this.rowsStored = counter('holdfast_storage_rows_total', 'rows committed to telemetry');
-    this.duplicates = counter('holdfast_storage_duplicates_total', 'rows that were in telemetry already');
+    this.recordsIn = counter('holdfast_records_in_total', 'records of all kinds in the merges that are committed');
+    this.rowsStored = counter('holdfast_records_out_total', 'rows committed to telemetry');
+    this.duplicates = counter('holdfast_duplicates_total', 'rows that were in telemetry already');
     this.deadLetters = new Counter({
-      name: 'holdfast_storage_dead_letters_total',
+      name: 'holdfast_dead_letters_total',
       help: 'rows set aside in dead_letters: a record that cannot be a row, a payload that is no JSON, refused by PostgreSQL',
       labelNames: ['reason'],
       registers,
     });
     this.retries = new Counter({
-      name: 'holdfast_storage_retries_total',
+      name: 'holdfast_retries_total',
       help: 'transactions that were rolled back and tried again, by what was in the way',
       labelNames: ['fault'],
       registers,
     });
     const histogram = (name: string, help: string, buckets: number[]): Histogram =>
       new Histogram({ name, help, buckets, registers });
-    this.copySeconds = histogram('holdfast_storage_copy_seconds', 'a merge from BEGIN to COMMIT', LATENCY_BUCKETS);
-    this.mergeRows = histogram('holdfast_storage_merge_rows', 'rows of a merge', ROW_BUCKETS);
+    this.copySeconds = histogram('holdfast_copy_seconds', 'a merge from BEGIN to COMMIT', LATENCY_BUCKETS);
+    this.mergeRows = histogram('holdfast_merge_rows', 'rows of a merge', ROW_BUCKETS);
     const endToEnd = "from the edge's receipt of a batch's last record to COMMIT";
-    this.endToEndSeconds = histogram('holdfast_storage_end_to_end_seconds', endToEnd, LATENCY_BUCKETS);
+    this.endToEndSeconds = histogram('holdfast_end_to_end_seconds', endToEnd, LATENCY_BUCKETS);
     new Gauge({
-      name: 'holdfast_storage_database_up',
+      name: 'holdfast_database_up',
       help: '1 while rows can be stored',
       registers,
       collect() {

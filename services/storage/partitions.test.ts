@@ -87,7 +87,7 @@ void test('a day whose rows are in the default partition already is made by movi
   // The key still holds: the same records again are duplicates.
   test.source.push(batch(2, early));
   await test.source.untilAcked(2);
-  t.equal(await test.metric('holdfast_storage_duplicates_total'), 200);
+  t.equal(await test.metric('holdfast_duplicates_total'), 200);
   t.strictSame(await placed(url), after);
   await test.stop();
 });

@@ -54,7 +54,7 @@ void test('with TimescaleDB telemetry is a hypertable by day, compressed after a
   test.source.push(batch(2, [...rows, ...records('a', 500, 10)]));
   await test.source.untilAcked(2);
   t.strictSame(await query(url, 'select count(*)::int as n from telemetry'), [{ n: 211 }]);
-  t.equal(await test.metric('holdfast_storage_duplicates_total'), 200);
+  t.equal(await test.metric('holdfast_duplicates_total'), 200);
   await test.stop();
   await drop();
 });

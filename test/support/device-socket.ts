@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import { decodeDownFrame, decodeDownText, type DownMessage } from '../../shared/device-frames.js';
 
@@ -173,6 +174,47 @@ export function binaryRecord({ seq, kind = 1, time = 0, payload = '{}', size, re
   record.writeDoubleLE(time, 16);
   record.set(body, 24);
   return record;
+}
+
+/** A bare TCP connection to an edge, for bytes that no WebSocket client sends. */
+export class RawSocket {
+  /** What came back, byte for byte. */
+  answer = '';
+  readonly #socket: Socket;
+  readonly #closed: Promise<void>;
+
+  private constructor(port: number) {
+    this.#socket = connect(port, '127.0.0.1');
+    this.#socket.on('data', (chunk) => (this.answer += chunk.toString('latin1')));
+    // A reset is one of the ways to be closed.
+    this.#socket.on('error', () => undefined);
+    this.#closed = new Promise((resolve) => this.#socket.once('close', () => resolve()));
+  }
+
+  static async open(port: number): Promise<RawSocket> {
+    const raw = new RawSocket(port);
+    await once(raw.#socket, 'connect');
+    return raw;
+  }
+
+  write(bytes: string | Uint8Array): void {
+    this.#socket.write(bytes);
+  }
+
+  /** Says that nothing more comes. */
+  end(): void {
+    this.#socket.end();
+  }
+
+  async closed(): Promise<void> {
+    await this.#closed;
+  }
+}
+
+/** An upgrade request as it goes over the wire. */
+export function upgradeRequest(deviceId: string): string {
+  const headers = Object.entries({ Host: 'edge', ...UPGRADE_HEADERS }).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `GET /v1/devices/${deviceId} HTTP/1.1\r\n${headers.join('')}\r\n`;
 }
 
 export interface HttpAnswer {

@@ -47,7 +47,12 @@ export class TestEdge {
     };
     const process = new ServiceProcess(['edge'], environment, adminPort, launcher);
     const edge = new TestEdge(directory, port, adminPort, routerPort, process);
-    await process.start();
+    try {
+      await process.start();
+    } catch (error) {
+      await edge.stop();
+      throw error;
+    }
     return edge;
   }
 

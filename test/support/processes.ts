@@ -58,9 +58,10 @@ export class ServiceProcess {
     const words = [...this.launcher, process.execPath, join(this.root, 'dist', 'services', 'cli.js'), ...this.words];
     const child = spawn(words[0]!, words.slice(1), {
       env: { ...inheritedEnvironment(), LOG_FORMAT: 'json', ...this.environment },
-      stdio: ['ignore', 'pipe', 'pipe'],
+      // The channel is there for its end: a service stops when the test's process is gone, however it went.
+      stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
     });
-    for (const stream of [child.stdout, child.stderr]) {
+    for (const stream of [child.stdout!, child.stderr!]) {
       stream.on('data', (chunk: Buffer) => (this.output = (this.output + chunk.toString()).slice(-OUTPUT_CHARACTERS)));
     }
     this.#child = child;

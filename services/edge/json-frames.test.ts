@@ -1,32 +1,16 @@
 import { test } from 'tap';
-import { BINARY_PROTOCOL, binaryRecord, JSON_PROTOCOL, type Closed } from '../../test/support/device-socket.js';
+import { binaryRecord, JSON_PROTOCOL } from '../../test/support/device-socket.js';
 import { TestEdge } from '../../test/support/edge.js';
-
-/** What is wrong in the middle of good records: the edge says so, stores the rest and stays up. */
-interface Case {
-  readonly name: string;
-  /** Sent in this order, each as one frame. */
-  readonly frames: readonly unknown[];
-  /** Codes of the errors, with the seq where it is known. */
-  readonly errors: readonly (readonly [code: string, seq?: number])[];
-  /** The seqs that are stored, in order; the last is acked. */
-  readonly stored: readonly number[];
-  /** What an error's message must say. */
-  readonly says?: RegExp;
-  /** How the edge ends the session; without it the session stays. */
-  readonly closed?: Closed;
-}
-
-const KIB = 1024;
-const PAYLOAD_LIMIT = 64 * KIB;
-const FRAME_LIMIT = 256 * KIB;
-const MAX_TIME_MS = 253_402_300_799_999;
+import {
+  FRAME_LIMIT,
+  MAX_TIME_MS,
+  PAYLOAD_LIMIT,
+  runFrameCases,
+  textOf,
+  type FrameCase,
+} from '../../test/support/frame-cases.js';
 
 const edge = await TestEdge.start();
-
-function text(bytes: number): string {
-  return JSON.stringify('x'.repeat(bytes - 2));
-}
 
 function nested(depth: number): string {
   return '['.repeat(depth) + ']'.repeat(depth);
@@ -42,7 +26,7 @@ function between(bad: unknown): unknown[] {
   return [good(1), bad, good(9)];
 }
 
-const jsonCases: readonly Case[] = [
+const jsonCases: readonly FrameCase[] = [
   ...(
     [
       ['is cut off', '{"seq":2,"data":{"a":1}'],
@@ -195,14 +179,14 @@ const jsonCases: readonly Case[] = [
   },
   {
     name: 'a payload one byte too long is too_large',
-    frames: between(`{"seq":2,"data":${text(PAYLOAD_LIMIT + 1)}}`),
+    frames: between(`{"seq":2,"data":${textOf(PAYLOAD_LIMIT + 1)}}`),
     errors: [['too_large', 2]],
     stored: [1, 9],
     says: /the payload has 65537 bytes; the limit is 65536/,
   },
   {
     name: 'a payload as long as it may be is stored',
-    frames: [`{"seq":1,"data":${text(PAYLOAD_LIMIT)}}`],
+    frames: [`{"seq":1,"data":${textOf(PAYLOAD_LIMIT)}}`],
     errors: [],
     stored: [1],
   },
@@ -234,176 +218,9 @@ const jsonCases: readonly Case[] = [
   },
 ];
 
-/** A binary record; its payload is the seq. */
-function binary(seq: number): Buffer {
-  return binaryRecord({ seq, payload: String(seq) });
-}
-
-function frame(...records: readonly Buffer[]): Buffer {
-  return Buffer.concat(records);
-}
-
-/** A bad record between two good ones of one frame, and in a frame of its own between others. */
-function around(bad: (seq: number) => Buffer): Buffer[] {
-  return [frame(binary(1), bad(2), binary(8)), binary(9), bad(10), binary(11)];
-}
-
-/** The errors for a record that is bad but for its seq, sent by `around`. */
-function twice(code: string): Case['errors'] {
-  return [
-    [code, 2],
-    [code, 10],
-  ];
-}
-
-const MALFORMED: Closed = { code: 1007, reason: 'malformed frame' };
-
-const binaryCases: readonly Case[] = [
-  ...[0, 4, 5, 6, 255].map((kind) => ({
-    name: `the kind ${kind} is bad_record`,
-    frames: around((seq) => binaryRecord({ seq, kind })),
-    errors: twice('bad_record'),
-    stored: [1, 8, 9, 11],
-    says: new RegExp(`the record at byte \\d+: kind ${kind}: 1 is telemetry`),
-  })),
-  ...([0, 1, 2] as const).map((index) => ({
-    name: `the reserved byte ${index} that is not 0 is bad_record`,
-    frames: around((seq) => binaryRecord({ seq, reserved: [0, 0, 0].with(index, 1) as [number, number, number] })),
-    errors: twice('bad_record'),
-    stored: [1, 8, 9, 11],
-    says: /three bytes after the kind must be 0/,
-  })),
-  {
-    name: 'a record without a payload is bad_record',
-    frames: around((seq) => binaryRecord({ seq, payload: '' })),
-    errors: twice('bad_record'),
-    stored: [1, 8, 9, 11],
-    says: /no payload/,
-  },
-  ...[0, -1, 2.5, 2 ** 53, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN].map((seq) => ({
-    name: `the seq ${seq} is bad_seq`,
-    frames: around(() => binaryRecord({ seq })),
-    errors: [['bad_seq'], ['bad_seq']] as const,
-    stored: [1, 8, 9, 11],
-    says: new RegExp(`"seq" is ${seq}; it must be a whole number of at least 1`),
-  })),
-  {
-    name: 'a binary seq that falls is bad_seq',
-    frames: [frame(binary(3), binary(2), binary(3), binary(4)), binary(4), binary(5)],
-    errors: [
-      ['bad_seq', 2],
-      ['bad_seq', 3],
-      ['bad_seq', 4],
-    ],
-    stored: [3, 4, 5],
-    says: /must be greater than \d, the one before/,
-  },
-  ...[-1, MAX_TIME_MS + 1, Number.POSITIVE_INFINITY, Number.NaN].map((time) => ({
-    name: `the binary time ${time} is bad_time`,
-    frames: around((seq) => binaryRecord({ seq, time })),
-    errors: twice('bad_time'),
-    stored: [1, 8, 9, 11],
-    says: new RegExp(`"time" is ${time}; it must be milliseconds since 1970`),
-  })),
-  {
-    name: 'a binary payload one byte too long is too_large',
-    frames: around((seq) => binaryRecord({ seq, payload: text(PAYLOAD_LIMIT + 1) })),
-    errors: twice('too_large'),
-    stored: [1, 8, 9, 11],
-    says: /the payload has 65537 bytes; the limit is 65536/,
-  },
-  {
-    name: 'a binary payload as long as it may be is stored',
-    frames: [binaryRecord({ seq: 1, payload: text(PAYLOAD_LIMIT) })],
-    errors: [],
-    stored: [1],
-  },
-  {
-    name: 'a binary frame one byte too long is too_large',
-    frames: [binary(1), Buffer.alloc(FRAME_LIMIT + 1), binary(9)],
-    errors: [['too_large']],
-    stored: [1, 9],
-    says: /the frame has 262145 bytes/,
-  },
-  {
-    name: 'a text frame on a binary session is refused',
-    frames: [binary(1), '{"seq":2,"data":1}', binary(9)],
-    errors: [['refused']],
-    stored: [1, 9],
-    says: /speaks holdfast\.v1\.binary; a text frame is not for it/,
-  },
-  ...(
-    [
-      [
-        'whose last record is cut off',
-        frame(binary(2), Buffer.alloc(3)),
-        /3 bytes at byte 25: a record has at least 24/,
-      ],
-      ['whose size leaves it', frame(binary(2), binaryRecord({ seq: 3, size: 23 })), /at byte 25 says it has 27 bytes/],
-      [
-        'whose size is the largest',
-        frame(binary(2), binaryRecord({ seq: 3, size: 2 ** 32 - 1 })),
-        /says it has 42949672/,
-      ],
-      ['whose size is under a header', frame(binary(2), binaryRecord({ seq: 3, size: 19 })), /says it has 23 bytes/],
-      ['whose size is 0', frame(binary(2), binaryRecord({ seq: 3, size: 0 })), /says it has 4 bytes/],
-    ] as const
-  ).map(([what, bad, says]) => ({
-    name: `a frame ${what} is malformed: what was good before it is acked, then the session is closed`,
-    frames: [binary(1), bad, binary(9)],
-    errors: [['bad_record']] as const,
-    stored: [1, 2],
-    says,
-    closed: MALFORMED,
-  })),
-  {
-    name: 'an empty frame is malformed',
-    frames: [binary(1), Buffer.alloc(0), binary(9)],
-    errors: [['bad_record']],
-    stored: [1],
-    says: /the frame is empty/,
-    closed: MALFORMED,
-  },
-  {
-    name: 'a malformed frame with nothing before it closes the session at once',
-    frames: [Buffer.from('{"seq":1}')],
-    errors: [['bad_record']],
-    stored: [],
-    says: /9 bytes at byte 0/,
-    closed: MALFORMED,
-  },
-];
-
-let devices = 0;
-
-for (const [protocol, cases] of [
-  [JSON_PROTOCOL, jsonCases],
-  [BINARY_PROTOCOL, binaryCases],
-] as const) {
-  void test(protocol, async (t) => {
-    for (const { name, frames, errors, stored, says, closed } of cases) {
-      await t.test(name, async (t) => {
-        const deviceId = `frames-${++devices}`;
-        const device = await edge.connect(deviceId, { protocols: [protocol] });
-        for (const each of frames) device.send(each);
-        if (closed === undefined) await device.until(() => device.errors.length >= errors.length);
-        if (closed === undefined) await device.untilAcked(stored.at(-1) ?? 0);
-        const end = closed === undefined ? undefined : await device.closed();
-        t.same(end, closed);
-        t.same(
-          device.errors.map(({ code, seq }) => (seq === undefined ? [code] : [code, seq])),
-          errors,
-        );
-        t.equal(device.acked, stored.at(-1) ?? 0);
-        for (const { message } of device.errors) t.match(message, says ?? /./);
-        t.same(await edge.storedSeqs(deviceId), stored);
-        t.notOk(device.isClosed && closed === undefined, 'the session stays');
-        await device.close();
-      });
-    }
-    t.ok(edge.process.running);
-  });
-}
+void test('JSON frames: what is wrong is said, and the rest is stored', async (t) => {
+  await runFrameCases(t, edge, JSON_PROTOCOL, jsonCases);
+});
 
 void test('a frame far over the limit ends its session, and the edge stays up', async (t) => {
   const device = await edge.connect('far-over');
@@ -453,35 +270,6 @@ void test('payloads are stored as the device wrote them, with their kinds and ti
   t.same(times.slice(1, 4), [0, MAX_TIME_MS, 1732112345678.5]);
   for (const { receivedMs } of records) t.ok(receivedMs >= beforeMs && receivedMs <= afterMs);
   t.equal(times[0], records[0]?.receivedMs, "the edge's clock where the device gives no time");
-  await device.close();
-});
-
-void test('binary records are stored as they are, several to a frame', async (t) => {
-  const device = await edge.connect('verbatim-binary', { protocols: [BINARY_PROTOCOL] });
-  const payload = Buffer.from([0x22, 0xff, 0x00, 0x22]);
-  device.send(
-    frame(
-      binaryRecord({ seq: 1, kind: 1, time: 12.5, payload: '{"a":1}' }),
-      binaryRecord({ seq: 2, kind: 2, payload: '{}' }),
-      binaryRecord({ seq: 3, kind: 3, time: MAX_TIME_MS, payload }),
-    ),
-  );
-  await device.untilAcked(3);
-  const records = (await edge.stored('verbatim-binary')).filter(({ seq }) => seq > 0);
-  t.same(
-    records.map(({ kind, seq }) => [kind, seq]),
-    [
-      [1, 1],
-      [2, 2],
-      [3, 3],
-    ],
-  );
-  t.same(
-    records.map(({ payload: stored }) => stored),
-    ['{"a":1}', '{}', payload.toString()],
-  );
-  t.equal(records[0]?.timeMs, 12.5);
-  t.equal(records[1]?.timeMs, records[1]?.receivedMs, 'time 0 is the clock of the edge');
   await device.close();
 });
 
