@@ -68,6 +68,7 @@ void test('frames that are cut off or too long are none', (t) => {
       t.equal(decode(Buffer.concat([frame, Buffer.of(0)])), undefined);
     }
   }
+  t.equal(decodeRequest(encodeAttach('x'.repeat(129))), undefined);
   t.end();
 });
 

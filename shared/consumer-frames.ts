@@ -26,6 +26,8 @@ export const ConsumerType = { attach: 1, attached: 2, fetch: 3, fetched: 4, ack:
 /** The most that one FETCH may ask for. */
 export const MAX_FETCH_BYTES = 16 * 1024 * 1024;
 
+const MAX_NAME_BYTES = 128;
+
 export interface Attached {
   readonly queueId: string;
   /** What the router knows this consumer to have acked. */
@@ -103,7 +105,9 @@ export function encodeConsumerRefused(reason: string): Buffer {
 
 /** @returns undefined where the frame is none that a consumer sends */
 export function decodeRequest(frame: Buffer): ConsumerRequest | undefined {
-  if (frame[0] === ConsumerType.attach) return { type: 'attach', name: frame.toString('utf8', 1) };
+  if (frame[0] === ConsumerType.attach && frame.length <= 1 + MAX_NAME_BYTES) {
+    return { type: 'attach', name: frame.toString('utf8', 1) };
+  }
   if (frame[0] === ConsumerType.fetch && frame.length === 9 + POSITION_BYTES) {
     const after = readPosition(frame, 5);
     if (after === undefined) return undefined;

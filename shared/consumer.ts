@@ -138,6 +138,7 @@ export class Consumer implements Part, DeliverySource {
       } else if (reply.type === 'refused') {
         this.options.log.warn({ reason: reply.reason }, 'the router refused a request');
         this.#attached = undefined;
+        this.#wake.fire();
       } else if (reply.type === 'attached') {
         this.#offered = reply;
       } else {

@@ -48,6 +48,7 @@ void test('frames that are cut off, too long or of another type are none', (t) =
   for (let bytes = 0; bytes < hello.length; bytes++) t.equal(decodeHello(hello.subarray(0, bytes)), undefined);
   t.equal(decodeStanding(Buffer.concat([standing, Buffer.of(0)])), undefined);
   t.equal(decodeDataHeader(Buffer.concat([data, Buffer.of(0)])), undefined);
+  t.equal(decodeHello(encodeHello({ queueId: randomUUID(), next: at, shard: 'x'.repeat(129) })), undefined);
   t.equal(decodeDataHeader(hello), undefined);
   t.equal(decodeHello(data), undefined);
   for (const credit of [-1, Number.NaN]) {

@@ -36,6 +36,7 @@ export const LinkType = { hello: 1, welcome: 2, data: 3, ack: 4, refused: 5 } as
 
 export const QUEUE_ID_BYTES = 16;
 const CREDIT_BYTES = 8;
+const MAX_SHARD_BYTES = 128;
 
 export interface Hello {
   readonly queueId: string;
@@ -60,8 +61,9 @@ export function encodeHello(hello: Hello): Buffer {
 /** @returns undefined where the frame is no HELLO */
 export function decodeHello(frame: Buffer): Hello | undefined {
   const next = frame[0] === LinkType.hello ? readPosition(frame, 1 + QUEUE_ID_BYTES) : undefined;
-  if (next === undefined) return undefined;
-  const shard = frame.toString('utf8', 1 + QUEUE_ID_BYTES + POSITION_BYTES);
+  const shardAt = 1 + QUEUE_ID_BYTES + POSITION_BYTES;
+  if (next === undefined || frame.length > shardAt + MAX_SHARD_BYTES) return undefined;
+  const shard = frame.toString('utf8', shardAt);
   return { queueId: decodeQueueId(frame, 1), next, shard };
 }
 

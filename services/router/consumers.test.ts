@@ -3,7 +3,7 @@ import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type Test } from 'tap';
-import { Dealer } from 'zeromq';
+import { Dealer, type SocketOptions } from 'zeromq';
 import { FakeEdge } from '../../test/support/fake-edge.js';
 import { until } from '../../test/support/processes.js';
 import { TestConsumer, TestRouter } from '../../test/support/router.js';
@@ -62,9 +62,10 @@ function upTo(last: number): number[] {
 
 /** A consumer made of raw frames. */
 class RawConsumer {
-  readonly #socket = new Dealer({ ...SOCKET_OPTIONS, sendTimeout: 10_000, receiveTimeout: 10_000 });
+  readonly #socket: Dealer;
 
-  constructor(t: Test, router: TestRouter) {
+  constructor(t: Test, router: TestRouter, options: SocketOptions<Dealer> = {}) {
+    this.#socket = new Dealer({ ...SOCKET_OPTIONS, sendTimeout: 10_000, receiveTimeout: 10_000, ...options });
     this.#socket.connect(router.consumers);
     t.teardown(() => this.#socket.close());
   }
@@ -165,6 +166,7 @@ void test('what was acked while the router was away is acked when it is back, wi
   const consumer = await TestConsumer.start(t, router);
   await consumer.untilRecords(50);
   await router.process.end('SIGKILL');
+  await until(() => !consumer.consumer.attached);
   consumer.ack();
   await router.process.start();
   await until(async () => (await router.process.metric('holdfast_queue_records')) === 0);
@@ -232,6 +234,10 @@ void test('a router with a new queue is noticed: positions of the old one mean n
   t.equal(resumed.length, 2);
   t.not(resumed[0], resumed[1]);
   t.equal(await router.process.metric('holdfast_queue_records'), 8, 'none of them counts as acked');
+  consumer.consumer.ack(resumed[0]!, consumer.through);
+  const raw = new RawConsumer(t, router);
+  await raw.ask(encodeAttach('storage'));
+  t.equal(await router.process.metric('holdfast_queue_records'), 8, 'an ack in the name of the old queue is none');
 });
 
 void test('a router whose queue is an older copy goes on with what comes', async (t) => {
@@ -387,7 +393,7 @@ void test('frames that make no sense are refused and harm nobody', async (t) => 
 void test('a consumer that asks and does not read holds up nobody', async (t) => {
   const [router, feeder] = await startFed(t, { ROUTER_CONSUMERS: 'storage,shadow' });
   await feeder.feed(40, 200_000);
-  const deaf = new RawConsumer(t, router);
+  const deaf = new RawConsumer(t, router, { receiveHighWaterMark: 1 });
   await deaf.ask(encodeAttach('shadow'));
   for (let request = 1; request <= 60; request++) {
     await deaf.send(encodeFetch({ request, after: START, maxBytes: MAX_FETCH_BYTES }));

@@ -35,8 +35,6 @@ export class Consumers implements Part {
     mandatory: true,
     receiveHighWaterMark: 256,
     sendHighWaterMark: UNREAD_REPLIES,
-    // A consumer that does not read is forgotten; the send loop must not wait for it with the replies of the others.
-    sendTimeout: 0,
   });
   readonly #replies: SendLoop;
   readonly #cursors = new Map<string, Position>();

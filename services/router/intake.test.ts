@@ -5,7 +5,7 @@ import { makeBatch, makeStampedBatch, readAll, seqsOf } from '../../test/support
 import { FakeEdge } from '../../test/support/fake-edge.js';
 import { until } from '../../test/support/processes.js';
 import { TestConsumer, TestRouter } from '../../test/support/router.js';
-import { encodeDataHeader, LinkType } from '../../shared/links.js';
+import { encodeDataHeader } from '../../shared/links.js';
 import { stampBatch } from '../../shared/batch.js';
 import { START, type Position } from '../../shared/position.js';
 import { QueueReader } from '../../shared/queue/reader.js';
@@ -198,15 +198,15 @@ void test('a HELLO while batches are committed is answered when they are stored'
 });
 
 void test('a peer that does not read its replies does not hold up the others', async (t) => {
-  const router = await TestRouter.start(t);
-  const deaf = new FakeEdge(router.intake);
+  const router = await TestRouter.start(t, { LOG_LEVEL: 'error' });
+  const deaf = new FakeEdge(router.intake, randomUUID(), { receiveHighWaterMark: 1 });
   t.teardown(() => deaf.close());
   const edge = new FakeEdge(router.intake);
   t.teardown(() => edge.close());
   await edge.hello();
   await edge.reply();
   // More refusals than its pipe, the network and its own socket hold.
-  for (let round = 0; round < 60_000; round++) await deaf.send([Buffer.of(LinkType.hello)]);
+  for (let round = 0; round < 60_000; round++) await deaf.hello(START, 'x'.repeat(128));
   await edge.data(at(1), 1);
   t.match(await edge.reply(), { type: 'ack', stored: at(1) });
   t.ok(router.process.running);

@@ -62,8 +62,6 @@ export class Intake implements Part {
     mandatory: true,
     receiveHighWaterMark: 64,
     sendHighWaterMark: 1_024,
-    // An edge that does not read is forgotten; the send loop must not wait for it with the replies of the others.
-    sendTimeout: 0,
   });
   readonly #replies: SendLoop;
   readonly #sessions = new Map<string, Session>();

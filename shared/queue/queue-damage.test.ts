@@ -7,7 +7,7 @@ import type { Opened } from '../../test/support/queue-opener.js';
 import { checkBatch, readBatchHeader } from '../batch.js';
 import { messageOf } from '../errors.js';
 import { packagePath } from '../paths.js';
-import { START } from '../position.js';
+import { encodePosition, START } from '../position.js';
 import { Queue } from './queue.js';
 import { QueueReader } from './reader.js';
 
@@ -117,17 +117,45 @@ void test('a queue whose data.mdb is gone, empty or that of another queue is not
   t.end();
 });
 
+/** Changes one byte in every copy of `text` that lies in a file, also in pages that are free by now. */
+function tamper(file: string, text: Buffer, index: number, bits: number): void {
+  const data = readFileSync(file);
+  let found = 0;
+  for (let at = data.indexOf(text); at >= 0; at = data.indexOf(text, at + 1)) {
+    data[at + index]! ^= bits;
+    found++;
+  }
+  if (found === 0) throw new Error('there is nothing to tamper with');
+  writeFileSync(file, data);
+}
+
 void test('a position that was tampered with is refused: it could drop what was never sent', async (t) => {
   const path = join(t.testdir({}), 'queue');
   await makeQueue(path);
-  const file = join(path, 'data.mdb');
-  const data = readFileSync(file);
-  // Every copy of the value in the file, also in pages that are free by now.
-  for (let at = data.indexOf('released'); at >= 0; at = data.indexOf('released', at + 1)) data[at + 8 + 16 - 3]! ^= 1;
-  writeFileSync(file, data);
+  const reader = QueueReader.open(path);
+  const released = reader.position('released')!;
+  await reader.close();
+  t.equal(released.offset, 10);
+  // 10 becomes 11: a position as good as any.
+  const name = Buffer.from('released');
+  tamper(join(path, 'data.mdb'), Buffer.concat([name, encodePosition(released)]), name.length + 14, 0x02);
   const { code, message } = (await openApart([path])).get(path)!;
   t.equal(code, 'queue_unreadable');
-  t.match(message, /released/);
+  t.match(message, /the position "released" in the queue is damaged/);
+});
+
+void test('a key that was tampered with is refused: it could hide the batches behind it', async (t) => {
+  const path = join(t.testdir({}), 'queue');
+  await makeQueue(path);
+  const reader = QueueReader.open(path);
+  const keys = [...reader.keys(START)];
+  await reader.close();
+  const key = keys[30]!.key.subarray(0, 16);
+  // A bit of the exponent of its offset: it would be read as far away, in the middle of the others.
+  tamper(join(path, 'data.mdb'), key, 8, 0x04);
+  const { code, message } = (await openApart([path])).get(path)!;
+  t.equal(code, 'queue_unreadable');
+  t.match(message, /the keys of page \d+ are out of order/);
 });
 
 /** What may have happened to a file, and what is left of it. */

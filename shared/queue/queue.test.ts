@@ -268,7 +268,7 @@ void test('whatever is done to a queue, it holds what an array would hold', asyn
       fc.nat(2).map((name) => new RemovePosition(name)),
       fc.constant(new Reopen()),
     ],
-    { maxCommands: 30 },
+    { maxCommands: 40, size: '+1' },
   );
   let run = 0;
   const root = t.testdir({});
@@ -285,7 +285,7 @@ void test('whatever is done to a queue, it holds what an array would hold', asyn
       await real.queue.close();
     }
   });
-  await fc.assert(property, { numRuns: 60 });
+  await fc.assert(property, { numRuns: 50 });
 });
 
 void test('appends that overlap are committed in order', async (t) => {

@@ -1,6 +1,6 @@
 /** An edge made of raw frames: it says and sends exactly what a test tells it to. */
 import { randomUUID } from 'node:crypto';
-import { Dealer } from 'zeromq';
+import { Dealer, type SocketOptions } from 'zeromq';
 import {
   decodeStanding,
   encodeDataHeader,
@@ -17,10 +17,12 @@ export type Reply =
 
 export class FakeEdge {
   readonly queueId: string;
-  readonly #socket = new Dealer({ ...SOCKET_OPTIONS, sendTimeout: 10_000, receiveTimeout: 10_000 });
+  readonly #socket: Dealer;
 
-  constructor(endpoint: string, queueId: string = randomUUID()) {
+  /** @param options of the socket, where they matter */
+  constructor(endpoint: string, queueId: string = randomUUID(), options: SocketOptions<Dealer> = {}) {
     this.queueId = queueId;
+    this.#socket = new Dealer({ ...SOCKET_OPTIONS, sendTimeout: 10_000, receiveTimeout: 10_000, ...options });
     this.#socket.connect(endpoint);
   }
 

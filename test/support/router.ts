@@ -6,6 +6,12 @@ import { seqsOf } from './batches.js';
 import { silent } from './postgres.js';
 import { freePorts, ServiceProcess } from './processes.js';
 
+/** Where consumers find a router. */
+export interface RouterEndpoints {
+  readonly publish: string;
+  readonly consumers: string;
+}
+
 export class TestRouter {
   private constructor(
     readonly queuePath: string,
@@ -50,7 +56,7 @@ export class TestConsumer {
   readonly consumer: Consumer;
   #queueId = '';
 
-  constructor(router: TestRouter, options: Partial<ConsumerOptions> = {}) {
+  constructor(router: RouterEndpoints, options: Partial<ConsumerOptions> = {}) {
     this.consumer = new Consumer({
       name: 'storage',
       fetch: router.consumers,
@@ -65,7 +71,7 @@ export class TestConsumer {
     });
   }
 
-  static async start(t: Test, router: TestRouter, options: Partial<ConsumerOptions> = {}): Promise<TestConsumer> {
+  static async start(t: Test, router: RouterEndpoints, options: Partial<ConsumerOptions> = {}): Promise<TestConsumer> {
     const test = new TestConsumer(router, options);
     await test.consumer.start();
     t.teardown(() => test.consumer.stop());
