@@ -68,12 +68,13 @@ export class Queue {
     this.#reader = QueueReader.on(this.#store);
     this.#quarantine = new Quarantine(path);
     this.id = establishId(path, this.#store);
+    // From here on nobody else can commit, so what is read next belongs together.
+    this.#transactions = new Transactions(path, this.#store, options.onFailure);
     this.#positions = new NamedPositions(this.#reader.positions(''));
     this.#head = this.#positions.get('head') ?? START;
     this.#lastOffset = this.#head.offset;
     this.#released = this.#positions.get('released') ?? START;
     this.#count();
-    this.#transactions = new Transactions(path, this.#store, options.onFailure);
   }
 
   /**
