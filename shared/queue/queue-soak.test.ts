@@ -13,6 +13,7 @@ void test('under steady put and pop the file stays as it is, while a thread peek
   const path = t.testdir({});
   const queue = Queue.open(path, queueOptions());
   const reader = new Worker(READER, { workerData: path });
+  await once(reader, 'message');
   const depth = 12;
   let seq = 0;
   let settledBytes = 0;
@@ -30,8 +31,7 @@ void test('under steady put and pop the file stays as it is, while a thread peek
   t.ok(fileBytes < settledBytes * 1.5, `the file has ${fileBytes} bytes, it had ${settledBytes} after 50 rounds`);
   reader.postMessage('stop');
   const [peeked] = (await once(reader, 'message')) as [{ batches: number; disorder: number }];
-  // How many depends on the scheduler; none would mean that nobody read meanwhile.
-  t.ok(peeked.batches > 0, `the thread saw ${peeked.batches} batches`);
+  t.ok(peeked.batches > 0, 'the thread saw some');
   t.equal(peeked.disorder, 0);
   await once(reader, 'exit');
   const last = readAll(queue, queue.released).flatMap(seqsOf);

@@ -6,6 +6,7 @@ import { readBatchHeader } from '../../shared/batch.js';
 
 const reader = QueueReader.open(workerData as string);
 let isStopped = false;
+parentPort!.postMessage('ready');
 parentPort!.once('message', () => (isStopped = true));
 
 const stopped = (): boolean => isStopped;
