@@ -26,6 +26,7 @@ import type { Logger } from '../../shared/log.js';
 import { comparePositions, formatPosition, START, type Position } from '../../shared/position.js';
 import type { NamedPosition, Queue } from '../../shared/queue/queue.js';
 import { SendLoop } from '../../shared/send-loop.js';
+import { Signal } from '../../shared/signal.js';
 import type { RouterMetrics } from './metrics.js';
 
 interface Session {
@@ -51,6 +52,8 @@ const SOURCE_PREFIX = 'source/';
 const CREDIT_TOTAL_BYTES = 64 * 1024 * 1024;
 const CREDIT_MAX_BYTES = 16 * 1024 * 1024;
 const COMMIT_MAX_BYTES = 8 * 1024 * 1024;
+/** How long, and up to how many bytes, a commit waits for more. */
+const [GATHER_MS, GATHER_BYTES] = [5, 256 * 1024];
 const MAX_SESSIONS = 4_096;
 const STARVED_CHECK_MS = 250;
 const REPLY_BACKLOG_BYTES = 16 * 1024 * 1024;
@@ -67,6 +70,7 @@ export class Intake implements Part {
   readonly #sessions = new Map<string, Session>();
   readonly #stored: Map<string, Position>;
   readonly #accepted: Map<string, Position>;
+  readonly #gathered = new Signal();
   #pending: Entry[] = [];
   #pendingBytes = 0;
   #committing: Promise<void> | undefined;
@@ -184,14 +188,16 @@ export class Intake implements Part {
     this.#accepted.set(queueId, position);
     this.#pending.push({ queueId, position, batch });
     this.#pendingBytes += batch.length;
+    if (this.#pendingBytes >= GATHER_BYTES) this.#gathered.fire();
     this.#committing ??= this.#commitAll().catch(this.onFailure);
   }
 
-  /** Group commit: everything that came while the last commit was under way makes up the next. */
+  /** What came during a commit makes up the next; a little waits for more: no device waits for it, but for the disk. */
   async #commitAll(): Promise<void> {
-    // Lets the receive loop take what ZeroMQ has ready, so that the first commit is not of one batch.
-    await new Promise(setImmediate);
-    while (this.#pending.length > 0) await this.#commit(this.#takeGroup());
+    while (this.#pending.length > 0) {
+      if (this.#pendingBytes < GATHER_BYTES) await this.#gathered.wait(GATHER_MS);
+      await this.#commit(this.#takeGroup());
+    }
     this.#committing = undefined;
   }
 
