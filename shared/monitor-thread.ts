@@ -43,7 +43,7 @@ export class MonitorThread<T> {
   /** The batches after a position; damaged ones are passed over and reported. See QueueReader.peek. */
   peek(after: Position, maxBytes: number): { readonly batches: readonly Buffer[]; readonly through: Position } {
     if (comparePositions(after, this.#head) >= 0) return { batches: [], through: after };
-    const peek = this.#reader.peek(after, maxBytes);
+    const peek = this.#reader.peek(after, maxBytes, this.#head);
     if (peek.damaged.length > 0) post({ type: 'damaged', positions: peek.damaged });
     return peek;
   }

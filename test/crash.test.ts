@@ -57,7 +57,13 @@ await t.test('the checker finds a planted early ack', async (t) => {
 });
 
 await t.test('the checker finds a planted missing dedupe', async (t) => {
-  await withPipeline({}, async (pipeline) => {
+  // Late acks are no bug: they make sure that a kill finds records that are stored and not acked, which come again.
+  const late: Plant = {
+    file: 'services/edge/ingest.js',
+    original: 'session.settle(seq, bytes);',
+    planted: 'setTimeout(() => session.settle(seq, bytes), 100);',
+  };
+  await withPipeline({ root: await plantBug(late) }, async (pipeline) => {
     const session = await Session.open(pipeline.postgres.url, 'test');
     await session.client.query('alter table telemetry drop constraint telemetry_pkey');
     await session.close();

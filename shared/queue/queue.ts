@@ -144,7 +144,7 @@ export class Queue {
 
   /** The batches after a position; what fails its checksum is set aside in quarantine/. See QueueReader.peek. */
   peek(after: Position, maxBytes: number): Peek {
-    const peek = this.#reader.peek(after, maxBytes);
+    const peek = this.#reader.peek(after, maxBytes, this.#head);
     for (const position of peek.damaged) this.quarantine(position);
     return peek;
   }

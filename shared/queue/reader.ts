@@ -67,13 +67,16 @@ export class QueueReader {
   /**
    * The batches after a position, oldest first, until they make up `maxBytes` (the last may go over it).
    * Values that fail their checksum or do not belong to their key are named in `damaged` and passed over.
+   * @param last where to end at the latest: beside a live writer its head, because a commit can be read before the writer
+   *   has heard that it is over, and what nobody vouches for yet must not go on to the next hop
    */
-  peek(after: Position, maxBytes: number): Peek {
+  peek(after: Position, maxBytes: number, last?: Position): Peek {
     const batches: Buffer[] = [];
     const damaged: Position[] = [];
     let through = after;
     let size = 0;
-    for (const { key, value } of this.#fresh().batches.getRange({ start: keyBehind(after) })) {
+    const range = { start: keyBehind(after), ...(last === undefined ? {} : { end: keyBehind(last) }) };
+    for (const { key, value } of this.#fresh().batches.getRange(range)) {
       const expected = decodeKey(key);
       through = expected.position;
       size += value.length;

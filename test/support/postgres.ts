@@ -1,28 +1,16 @@
 /** A PostgreSQL of a test's own: embedded, in a directory that goes with it, on a free port. */
-import { rm } from 'node:fs/promises';
-import { mkdtemp } from 'node:fs/promises';
-import { createServer } from 'node:net';
-import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { EmbeddedPostgres } from '../../services/up/postgres.js';
 import { optional, readConfig, type Field } from '../../shared/config.js';
 import { Session } from '../../shared/database.js';
+import { freePort } from './ports.js';
+
+export { freePort };
 
 export const silent = pino({ level: 'silent' });
-
-/** A port of loopback that was free a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  if (address === null || typeof address === 'string') throw new Error('a TCP server has a port');
-  server.close();
-  await once(server, 'close');
-  return address.port;
-}
 
 export class TestPostgres {
   private constructor(

@@ -1,24 +1,16 @@
 /** Real services as real processes for tests: on free ports, in directories of the test, ended with the test. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inheritedEnvironment } from '../../shared/config.js';
 import { packagePath } from '../../shared/paths.js';
 
+export { freePorts } from './ports.js';
+
 const POLL_MS = 20;
 const READY_TIMEOUT_MS = 60_000;
 const OUTPUT_CHARACTERS = 20_000;
-
-/** Ports that were free a moment ago. */
-export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
-}
 
 /** A service's process; restart runs it again with the same keys. */
 export class ServiceProcess {
