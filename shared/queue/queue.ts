@@ -65,6 +65,8 @@ export class Queue {
   ) {
     this.#lock = lock;
     this.#store = openStore(path, 'write', options.quotaBytes + options.retainBytes);
+    // First of all: after it nobody else commits, and what is read below stays so.
+    this.#transactions = new Transactions(path, this.#store, options.onFailure);
     this.#reader = QueueReader.on(this.#store);
     this.#quarantine = new Quarantine(path);
     this.id = establishId(path, this.#store);
@@ -73,7 +75,6 @@ export class Queue {
     this.#lastOffset = this.#head.offset;
     this.#released = this.#positions.get('released') ?? START;
     this.#count();
-    this.#transactions = new Transactions(path, this.#store, options.onFailure);
   }
 
   /**
