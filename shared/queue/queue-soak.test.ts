@@ -16,27 +16,23 @@ void test('under steady put and pop the file stays as it is, while a thread peek
   await once(reader, 'message');
   const depth = 12;
   let seq = 0;
-  let putBytes = 0;
+  let passedBytes = 0;
   const rounds = 400;
   for (let round = 1; round <= rounds; round++) {
     const sizes = [1_000, 60_000, 200_000, 100].map((size) => Math.ceil(size * (0.5 + Math.random() / 2)));
-    const batches = sizes.map((size) => makeBatch([++seq], size));
-    putBytes += batches.reduce((sum, batch) => sum + batch.length, 0);
-    const head = await queue.append(batches);
+    const head = await queue.append(sizes.map((size) => makeBatch([++seq], size)));
     queue.release({ ...head, offset: Math.max(0, head.offset - depth) });
+    passedBytes += sizes.reduce((sum, size) => sum + size);
     if (round % 100 === 0) t.equal(readAll(queue, queue.released).length, depth);
   }
   const { fileBytes, records, retainedBytes } = queue.stats();
   t.equal(records, depth);
   t.ok(retainedBytes < 2_000_000, `${retainedBytes} bytes wait to be deleted`);
-  t.ok(
-    putBytes > 60_000_000 && fileBytes < 6_000_000,
-    `the file has ${fileBytes} bytes after ${putBytes} went through it`,
-  );
+  // How many pages a snapshot of the reader keeps from use at a time varies; a leak would keep all that has passed.
+  t.ok(fileBytes < passedBytes / 10, `the file has ${fileBytes} bytes, ${passedBytes} have passed through it`);
   reader.postMessage('stop');
   const [peeked] = (await once(reader, 'message')) as [{ batches: number; disorder: number }];
-  // How many depends on the scheduler; none would mean that nobody read meanwhile.
-  t.ok(peeked.batches > 0, `the thread saw ${peeked.batches} batches`);
+  t.ok(peeked.batches > 0, 'the thread saw some');
   t.equal(peeked.disorder, 0);
   await once(reader, 'exit');
   const last = readAll(queue, queue.released).flatMap(seqsOf);

@@ -65,11 +65,11 @@ export class Queue {
   ) {
     this.#lock = lock;
     this.#store = openStore(path, 'write', options.quotaBytes + options.retainBytes);
-    // First of all: after it nobody else commits, and what is read below stays so.
-    this.#transactions = new Transactions(path, this.#store, options.onFailure);
     this.#reader = QueueReader.on(this.#store);
     this.#quarantine = new Quarantine(path);
     this.id = establishId(path, this.#store);
+    // From here on nobody else can commit, so what is read next belongs together.
+    this.#transactions = new Transactions(path, this.#store, options.onFailure);
     this.#positions = new NamedPositions(this.#reader.positions(''));
     this.#head = this.#positions.get('head') ?? START;
     this.#lastOffset = this.#head.offset;
