@@ -108,7 +108,7 @@ void test('a thread that dies or ends by itself is a failure of its process', as
 
 void test('threads come and go beside their writer many times', async (t) => {
   const queue = openQueue(t);
-  for (let round = 1; round <= 15; round++) {
+  for (let round = 1; round <= 6; round++) {
     const { monitor, seqs, failures } = makeMonitor(queue);
     const appending = Promise.all(upTo(20).map((seq) => queue.append([makeBatch([seq], 3_000)])));
     await monitor.start();

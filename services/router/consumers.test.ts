@@ -141,7 +141,7 @@ void test('through kill -9 of the router a consumer gets every batch once, in or
   const queueId = '5a0f2b34-1111-4222-8333-444455556666';
   const consumer = await TestConsumer.start(t, router);
   let expected = 0;
-  for (let kill = 0; kill < 6; kill++) {
+  for (let kill = 0; kill < 4; kill++) {
     const feeder = new Feeder(t, router, queueId);
     await feeder.begin();
     await feeder.feed(40);

@@ -16,7 +16,7 @@
  * Little-endian, data version 2. The file may end before the last page: free pages at its end were perhaps never written.
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { Problem, readMeta, readTree, TREE_BYTES, type Meta, type Tree } from './check-meta.js';
+import { MAX_PAGE_BYTES, Problem, readMeta, readTree, TREE_BYTES, type Meta, type Tree } from './check-meta.js';
 
 const HEADER_BYTES = 24;
 const NODE_BYTES = 8;
@@ -40,22 +40,27 @@ interface Visit {
  */
 export function checkFile(path: string): { readonly problem: string } | 'written' | undefined {
   const descriptor = openSync(path, 'r');
-  let check: FileCheck | undefined;
+  const before = readBeginning(descriptor);
   try {
-    check = new FileCheck(descriptor);
-    check.run();
+    new FileCheck(descriptor).run();
     return undefined;
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
-    const isWritten = check !== undefined && readMeta(descriptor).transaction !== check.meta.transaction;
-    return isWritten ? 'written' : { problem: error.message };
+    // Both meta pages lie there, and every transaction writes one of them.
+    return readBeginning(descriptor).equals(before) ? { problem: error.message } : 'written';
   } finally {
     closeSync(descriptor);
   }
 }
 
+function readBeginning(descriptor: number): Buffer {
+  const beginning = Buffer.alloc(2 * MAX_PAGE_BYTES);
+  readSync(descriptor, beginning, 0, beginning.length, 0);
+  return beginning;
+}
+
 class FileCheck {
-  readonly meta: Meta;
+  readonly #meta: Meta;
   readonly #filePages: number;
   /** 1 for every page that a tree uses. */
   readonly #used: Uint8Array;
@@ -64,10 +69,10 @@ class FileCheck {
   readonly #header = Buffer.alloc(HEADER_BYTES);
 
   constructor(private readonly descriptor: number) {
-    this.meta = readMeta(descriptor);
-    this.#filePages = Math.floor(fstatSync(descriptor).size / this.meta.pageBytes);
+    this.#meta = readMeta(descriptor);
+    this.#filePages = Math.floor(fstatSync(descriptor).size / this.#meta.pageBytes);
     this.#used = new Uint8Array(this.#filePages);
-    this.#trees = [...this.meta.trees];
+    this.#trees = [...this.#meta.trees];
   }
 
   run(): void {
@@ -87,7 +92,7 @@ class FileCheck {
     let entries = 0;
     for (let visit = waiting.pop(); visit !== undefined; visit = waiting.pop()) {
       const isLeaf = visit.level === tree.depth;
-      const page = Buffer.allocUnsafe(this.meta.pageBytes);
+      const page = Buffer.allocUnsafe(this.#meta.pageBytes);
       this.#read(page, visit.page, isLeaf ? PageFlag.leaf : PageFlag.branch);
       this.#use(visit.page, 1);
       const nodes = nodesOf(page, visit.page);
@@ -126,12 +131,12 @@ class FileCheck {
     const number = Number(page.readBigUInt64LE(reference));
     const pages = Number(page.readBigUInt64LE(reference + 16));
     this.#read(this.#header, number, PageFlag.overflow);
-    const isLarge = pages * this.meta.pageBytes >= HEADER_BYTES + bytes;
+    const isLarge = pages * this.#meta.pageBytes >= HEADER_BYTES + bytes;
     if (!isLarge || this.#header.readUInt32LE(20) !== pages || number + pages > this.#filePages) {
       throw new Problem(`the ${pages} pages from ${number} do not hold a value of ${bytes} bytes`);
     }
     this.#use(number, pages);
-    return number * this.meta.pageBytes + HEADER_BYTES;
+    return number * this.#meta.pageBytes + HEADER_BYTES;
   }
 
   #checkFreeList(list: Buffer): void {
@@ -143,7 +148,7 @@ class FileCheck {
       if (entry < 0) at += 8;
       const first = entry < 0 && at < 8 + 8 * entries ? Number(list.readBigInt64LE(at)) : entry;
       const end = entry < 0 ? first - entry : first + 1;
-      if (first < 0 || end > this.meta.lastPage + 1) throw new Problem(`pages ${first} to ${end - 1} count as free`);
+      if (first < 0 || end > this.#meta.lastPage + 1) throw new Problem(`pages ${first} to ${end - 1} count as free`);
       for (let page = first; page < Math.min(end, this.#filePages); page++) {
         if (this.#used[page] === 1) throw new Problem(`page ${page} is used and counts as free`);
       }
@@ -158,12 +163,12 @@ class FileCheck {
   }
 
   #read(into: Buffer, number: number, flags: number): void {
-    if (number < 2 || number > this.meta.lastPage || number >= this.#filePages) {
+    if (number < 2 || number > this.#meta.lastPage || number >= this.#filePages) {
       throw new Problem(`page ${number} is not in a file of ${this.#filePages} pages`);
     }
-    this.#readAt(into, number * this.meta.pageBytes);
+    this.#readAt(into, number * this.#meta.pageBytes);
     const isItself = Number(into.readBigUInt64LE(0)) === number && into.readUInt16LE(18) === flags;
-    if (!isItself || Number(into.readBigUInt64LE(8)) > this.meta.transaction) {
+    if (!isItself || Number(into.readBigUInt64LE(8)) > this.#meta.transaction) {
       throw new Problem(`what should be page ${number} is something else`);
     }
   }

@@ -8,6 +8,7 @@ const META_BYTES = 160;
 const EMPTY = 0xffff_ffff_ffff_ffffn;
 
 export const TREE_BYTES = 48;
+export const MAX_PAGE_BYTES = 65_536;
 
 /** What does not fit, in words. */
 export class Problem extends Error {}
@@ -54,7 +55,8 @@ function readMetaPage(descriptor: number, number: number, pageBytes: number): Me
     lastPage: Number(page.readBigUInt64LE(144)),
     trees: [readTree(page, 48, 'free'), readTree(page, 96, 'main')],
   };
-  const isPower = meta.pageBytes >= 512 && meta.pageBytes <= 65_536 && (meta.pageBytes & (meta.pageBytes - 1)) === 0;
+  const isPower =
+    meta.pageBytes >= 512 && meta.pageBytes <= MAX_PAGE_BYTES && (meta.pageBytes & (meta.pageBytes - 1)) === 0;
   if (!isPower || (number > 0 && meta.pageBytes !== pageBytes)) {
     throw new Problem(`meta page ${number} says pages have ${meta.pageBytes} bytes`);
   }
