@@ -12,7 +12,7 @@
  */
 import { crc32 } from 'node:zlib';
 import { HoldfastError } from './errors.js';
-import { formatPosition, readPosition, type Position } from './position.js';
+import { readPosition, type Position } from './position.js';
 
 export const BATCH_HEADER_BYTES = 40;
 export const RECORD_HEADER_BYTES = 32;
@@ -269,12 +269,6 @@ export class RecordCursor {
   get payload(): Buffer {
     return this.#batch.subarray(this.payloadStart, this.#end);
   }
-}
-
-/** `position (n records, n bytes)`, for logs and people. */
-export function describeBatch(batch: Buffer): string {
-  const { position, records } = readBatchHeader(batch);
-  return `${formatPosition(position)} (${records} records, ${batch.length} bytes)`;
 }
 
 function badBatch(what: string): HoldfastError {
