@@ -112,10 +112,6 @@ export class WebSocketEndpoint implements Part {
     return this.#connections.size;
   }
 
-  get port(): number | undefined {
-    return this.#listener?.port;
-  }
-
   async start(): Promise<void> {
     const app = App();
     app
