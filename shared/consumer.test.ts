@@ -10,17 +10,12 @@ async function connect(t: Test, head = 0): Promise<[FakeRouter, TestConsumer]> {
   router.head = head;
   const consumer = await TestConsumer.start(t, router);
   t.teardown(() => router.stop());
-  await until(() => router.count('fetch') > 0);
+  // It attaches once more when it hears that its connection is made, and fetches after that.
+  await until(() => router.isHeard && router.count('attach') > 1 && router.requests.at(-1)?.type === 'fetch');
   if (head > 0) await consumer.untilRecords(head);
   const next = head + 1;
-  await until(async () => {
-    // Subscribed when it hears a head that it does not know, and asks.
-    router.head = next;
-    const fetches = router.count('fetch');
-    await router.publishHead();
-    await sleep(5);
-    return router.count('fetch') > fetches;
-  });
+  router.head = next;
+  await router.publishHead();
   await consumer.untilRecords(next);
   return [router, consumer];
 }

@@ -1,6 +1,6 @@
 /** A router made of raw frames: it publishes and answers exactly what a test tells it to. */
 import { randomUUID } from 'node:crypto';
-import { Publisher, Router } from 'zeromq';
+import { Router, XPublisher } from 'zeromq';
 import {
   BATCH_TOPIC,
   decodeRequest,
@@ -17,6 +17,8 @@ import { makeStampedBatch } from './batches.js';
 import { freePorts } from './processes.js';
 
 const EPOCH = 1_000;
+/** What an XPUB socket reads when somebody subscribes; the topic follows. */
+const SUBSCRIBE = 1;
 
 export function positionOf(offset: number): Position {
   return offset === 0 ? START : { epoch: EPOCH, offset };
@@ -34,10 +36,11 @@ export class FakeRouter {
   answer: (after: number) => readonly Buffer[] = (after) =>
     Array.from({ length: this.head - after }, (_, index) => batchAt(after + 1 + index));
   head = 0;
-  readonly #publisher = new Publisher(SOCKET_OPTIONS);
+  readonly #publisher = new XPublisher(SOCKET_OPTIONS);
   readonly #router = new Router(SOCKET_OPTIONS);
   #peer: Buffer | undefined;
-  #serving: Promise<void> | undefined;
+  readonly #subscribed = new Set<string>();
+  #serving: Promise<unknown> | undefined;
 
   private constructor(
     readonly publish: string,
@@ -49,8 +52,13 @@ export class FakeRouter {
     const router = new FakeRouter(publish, consumers);
     await router.#publisher.bind(publish);
     await router.#router.bind(consumers);
-    router.#serving = router.#serve();
+    router.#serving = Promise.all([router.#serve(), router.#hearSubscriptions()]);
     return router;
+  }
+
+  /** True once a subscriber hears whatever is published. */
+  get isHeard(): boolean {
+    return this.#subscribed.has(BATCH_TOPIC) && this.#subscribed.has(HEAD_TOPIC);
   }
 
   async publishBatch(offset: number): Promise<void> {
@@ -81,6 +89,12 @@ export class FakeRouter {
     this.#publisher.close();
     this.#router.close();
     await this.#serving;
+  }
+
+  async #hearSubscriptions(): Promise<void> {
+    for await (const [frame] of this.#publisher) {
+      if (frame?.[0] === SUBSCRIBE) this.#subscribed.add(frame.toString('latin1', 1));
+    }
   }
 
   async #serve(): Promise<void> {
