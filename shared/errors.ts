@@ -18,6 +18,7 @@ export type ErrorCode =
   | 'listen_failed'
   | 'not_registered'
   | 'fenced'
+  | 'store'
   | 'database'
   | 'device_closed'
   | 'device_refused'

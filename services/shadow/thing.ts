@@ -1,0 +1,4 @@
+/** A thing (being written). */
+export interface Thing {
+  readonly id: string;
+}
