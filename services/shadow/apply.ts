@@ -1,0 +1,235 @@
+/**
+ * Records become changes of things: the loop that reads from the router and applies batch after batch.
+ *
+ *   telemetry        the thing's latest            report    the reported section of its classic shadow
+ *   online, offline  whether it is connected       result    the end of a command
+ *
+ * A batch is one step: whatever it needs is brought into memory first, and then all of it is applied at once, with its
+ * position. A record that cannot be applied (a report that is no object or makes the document too large, a result for no
+ * command that is known) changes nothing and is counted; it is a row of the table all the same.
+ */
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
+import { Kind, readBatchHeader, RecordCursor } from '../../shared/batch.js';
+import type { DeliverySource } from '../../shared/delivery.js';
+import { asError, HoldfastError, messageOf } from '../../shared/errors.js';
+import type { Part } from '../../shared/lifecycle.js';
+import type { Logger } from '../../shared/log.js';
+import { comparePositions, START } from '../../shared/position.js';
+import { isJsonObject } from './json.js';
+import { RequestError } from './request-error.js';
+import type { PutCommand } from './things-api.js';
+import type { DocumentLimits, Thing } from './thing.js';
+import type { Things } from './things.js';
+
+/** What a device says of a command. */
+export interface CommandResult {
+  readonly id: string;
+  readonly status: string;
+  readonly data: unknown;
+}
+
+/** What ends commands (commands.ts). */
+export interface ResultTaker {
+  /** @returns undefined where the payload is no result */
+  readResult(payload: unknown): CommandResult | undefined;
+  /** Ends the command, where the result is for one of the thing's that is not over. @returns why not, or undefined */
+  applyResult(
+    thing: Thing,
+    value: Buffer | undefined,
+    result: CommandResult,
+    timeMs: number,
+    put: PutCommand,
+  ): string | undefined;
+}
+
+export interface ApplyOptions {
+  readonly source: DeliverySource;
+  readonly things: Things;
+  readonly results: ResultTaker;
+  readonly limits: DocumentLimits;
+  readonly log: Logger;
+  readonly onFailure: (error: Error) => void;
+}
+
+const READ_BYTES = 1024 * 1024;
+const RETRY_MS = 200;
+
+interface Needs {
+  /** The device of each record of a batch, in their order. */
+  readonly ids: string[];
+  /** What the batch needs in memory and is not there. */
+  readonly things: Set<string>;
+  readonly commands: Set<string>;
+}
+
+export class Apply implements Part {
+  readonly name = 'apply';
+  #through = START;
+  #queueId = '';
+  #stopped = false;
+  #waits = false;
+
+  constructor(private readonly options: ApplyOptions) {}
+
+  start(): Promise<void> {
+    this.#work().catch((error: unknown) => {
+      if (!this.#stopped) this.options.onFailure(asError(error));
+    });
+    return Promise.resolve();
+  }
+
+  stop(): Promise<void> {
+    this.#stopped = true;
+    return Promise.resolve();
+  }
+
+  async #work(): Promise<void> {
+    for (;;) {
+      const delivery = await this.options.source.read(READ_BYTES);
+      if (delivery === undefined) return;
+      if (delivery.queueId !== this.#queueId) this.#through = START;
+      this.#queueId = delivery.queueId;
+      for (const batch of delivery.batches) {
+        // Applying is synchronous: the sockets and timers have their turn between two batches.
+        await nextTurn();
+        await this.options.things.room();
+        if (this.#stopped) return;
+        await this.#takeBatch(batch);
+      }
+    }
+  }
+
+  /** Applies a batch, once the store has brought what it needs. */
+  async #takeBatch(batch: Buffer): Promise<void> {
+    const { things } = this.options;
+    const { position } = readBatchHeader(batch);
+    if (comparePositions(position, this.#through) <= 0) return;
+    let needs = this.#needs(batch);
+    while (needs.things.size > 0 || needs.commands.size > 0 || things.isEncoding) {
+      if (!(await this.#fetch([...needs.things], [...needs.commands]))) return;
+      needs = this.#needs(batch);
+    }
+    const oldestMs = this.#apply(batch, needs.ids);
+    this.#through = position;
+    things.applied(position, batch.length, oldestMs);
+  }
+
+  #needs(batch: Buffer): Needs {
+    const { things, results } = this.options;
+    const needs: Needs = { ids: [], things: new Set(), commands: new Set() };
+    const cursor = new RecordCursor(batch);
+    while (cursor.next()) {
+      const id = cursor.deviceId;
+      needs.ids.push(id);
+      if (things.peek(id) === undefined) needs.things.add(id);
+      if (cursor.kind !== Kind.result) continue;
+      const result = results.readResult(parse(batch, cursor));
+      if (result !== undefined && things.peekCommand(result.id) === undefined) needs.commands.add(result.id);
+    }
+    return needs;
+  }
+
+  /** @returns false where shadow stopped before the store was there */
+  async #fetch(ids: readonly string[], commandIds: readonly string[]): Promise<boolean> {
+    while (!this.#stopped) {
+      try {
+        await this.options.things.inMemory(ids, commandIds);
+        this.#waits = false;
+        return true;
+      } catch (error) {
+        if (!(error instanceof HoldfastError && error.retry)) throw error;
+        if (!this.#waits) this.options.log.warn({ reason: messageOf(error) }, 'records wait for the store');
+        this.#waits = true;
+        await sleep(RETRY_MS);
+      }
+    }
+    return false;
+  }
+
+  /** @returns when the oldest of the records came to an edge */
+  #apply(batch: Buffer, ids: readonly string[]): number {
+    const { things } = this.options;
+    const cursor = new RecordCursor(batch);
+    let oldestMs = Number.POSITIVE_INFINITY;
+    for (let index = 0; cursor.next(); index++) {
+      const thing = things.peek(ids[index]!)!;
+      const { receivedMs } = cursor;
+      if (receivedMs < oldestMs) oldestMs = receivedMs;
+      this.#applyRecord(thing, batch, cursor, Math.min(cursor.timeMs, receivedMs));
+    }
+    things.metrics.recordsIn.inc(ids.length);
+    return oldestMs;
+  }
+
+  /** @param timeMs of the record; never after its arrival: a clock that runs years ahead must not block what comes later */
+  #applyRecord(thing: Thing, batch: Buffer, cursor: RecordCursor, timeMs: number): void {
+    const { things } = this.options;
+    switch (cursor.kind) {
+      case Kind.telemetry:
+        thing.applyTelemetry(batch, cursor.payloadStart, cursor.payloadEnd, timeMs, cursor.timeMs, cursor.seq);
+        things.touch(thing, false);
+        break;
+      case Kind.report:
+        this.#applyReport(thing, parse(batch, cursor), timeMs);
+        break;
+      case Kind.result:
+        this.#applyResult(thing, parse(batch, cursor), timeMs);
+        break;
+      case Kind.online:
+      case Kind.offline:
+        thing.applyPresence(cursor.kind === Kind.online, timeMs, sessionOf(parse(batch, cursor)));
+        things.touch(thing, false);
+        break;
+      default:
+        this.#reject('unknown_kind');
+    }
+  }
+
+  #applyReport(thing: Thing, report: unknown, timeMs: number): void {
+    if (report !== null && !isJsonObject(report)) {
+      this.#reject('bad_report');
+      return;
+    }
+    try {
+      if (thing.applyReport(report, timeMs, this.options.limits)) this.options.things.touch(thing, true);
+      else this.#reject('older');
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      this.options.log.debug({ thing: thing.id, reason: error.message }, 'a report was not applied');
+      this.#reject(error.status === 413 ? 'too_large' : 'bad_report');
+    }
+  }
+
+  #applyResult(thing: Thing, payload: unknown, timeMs: number): void {
+    const { things, results } = this.options;
+    const result = results.readResult(payload);
+    if (result === undefined) {
+      this.#reject('bad_result');
+      return;
+    }
+    const { revision } = thing;
+    const value = things.peekCommand(result.id);
+    const refusal = results.applyResult(thing, value?.value, result, timeMs, (command) => things.put(command));
+    if (refusal !== undefined) this.#reject(refusal);
+    if (thing.revision !== revision) things.touch(thing, true);
+  }
+
+  #reject(reason: string): void {
+    this.options.things.metrics.rejected.inc({ reason });
+  }
+}
+
+/** The payload's JSON; undefined where it is none (binary payloads are opaque to the edge). */
+function parse(batch: Buffer, cursor: RecordCursor): unknown {
+  try {
+    return JSON.parse(batch.toString('utf8', cursor.payloadStart, cursor.payloadEnd)) as unknown;
+  } catch {
+    // What is no JSON is counted by the caller, and kept in dead_letters by storage.
+    return undefined;
+  }
+}
+
+function sessionOf(payload: unknown): string | undefined {
+  const session = isJsonObject(payload) ? payload['session'] : undefined;
+  return typeof session === 'string' ? session : undefined;
+}
