@@ -131,11 +131,12 @@ export class Things implements ThingsApi, Part {
     if (!this.options.store.ready) throw new HoldfastError('store', 'the store is away', true);
     const [things, commands] = await this.inMemory(ids, commandIds);
     const revisions = things.map(({ revision }) => revision);
-    const puts = this.#flush.group.commands.size;
-    const result = work(things, commands, (command) => this.put(command));
+    const puts: CommandWrite[] = [];
+    const result = work(things, commands, (command) => puts.push(command));
+    for (const command of puts) this.put(command);
     const changed = things.filter(({ revision }, index) => revision !== revisions[index]);
     for (const thing of changed) this.touch(thing, true);
-    if (changed.length > 0 || this.#flush.group.commands.size > puts) await this.#flush.written();
+    if (changed.length > 0 || puts.length > 0) await this.#flush.written();
     return result;
   }
 
