@@ -92,15 +92,19 @@ export class CommandExpiry implements Part {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
-      try {
-        while (!this.#stopped && (await this.step())) continue;
-      } catch (error) {
-        if (!(error instanceof HoldfastError) || !error.retry) throw error;
-        if (!this.#stopped)
-          this.options.log.warn({ err: error }, 'could not end the commands that are due; again in a second');
-      }
+      await this.#endDue();
       // What ends the pause early is stop().
       await sleep(PAUSE_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
+    }
+  }
+
+  async #endDue(): Promise<void> {
+    try {
+      while (await this.step()) if (this.#stopped) return;
+    } catch (error) {
+      if (!(error instanceof HoldfastError) || !error.retry) throw error;
+      if (this.#stopped) return;
+      this.options.log.warn({ err: error }, 'could not end the commands that are due; again in a second');
     }
   }
 }
