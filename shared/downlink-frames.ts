@@ -48,11 +48,14 @@ export function encodeQuestion(deviceId: string): Buffer {
 
 /** @returns undefined where the frame is none of the three */
 export function decodeUplink(frame: Buffer): UplinkMessage | undefined {
-  const rest = frame.toString('latin1', 1);
-  if (frame[0] === QUESTION) return rest === '' ? undefined : { type: 'question', deviceId: rest };
+  if (frame[0] === QUESTION) {
+    return frame.length < 2 ? undefined : { type: 'question', deviceId: frame.toString('latin1', 1) };
+  }
   if (frame[0] !== SUBSCRIBE && frame[0] !== CANCEL) return undefined;
-  if (rest.length < 2 || rest.indexOf('\0') !== rest.length - 1) return undefined;
-  return { type: frame[0] === SUBSCRIBE ? 'subscribe' : 'cancel', deviceId: rest.slice(0, -1) };
+  if (frame.length < 3 || frame.indexOf(0, 1) !== frame.length - 1) return undefined;
+  // Not a slice of a longer string, which would keep that in memory beside it.
+  const deviceId = frame.toString('latin1', 1, frame.length - 1);
+  return { type: frame[0] === SUBSCRIBE ? 'subscribe' : 'cancel', deviceId };
 }
 
 /** The three frames of a message to a device. */
