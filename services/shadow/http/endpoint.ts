@@ -137,8 +137,8 @@ export class HttpEndpoint implements Part {
       }
       route.label = `${found.method} ${found.path}`;
       checkHeaders(found.method, this.options.maxBodyBytes, (name) => request.getHeader(name));
-      // The types of this build leave out that there may be no query at all.
-      const query = readQuery((request.getQuery() as string | undefined) ?? '', found.query);
+      // Without a query this build gives undefined, against its types.
+      const query = readQuery(request.getQuery() || '', found.query);
       void this.#serve(exchange, found, { ...readSegments(matched), query, body: undefined });
     } catch (error) {
       this.#fail(exchange, error, undefined);

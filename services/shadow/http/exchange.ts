@@ -12,6 +12,7 @@
  *   the reset that a close with unread bytes would send it. Once onData is asked for, an early answer has to close.
  * - Bodies that come slower than 16 KB/s are cut after 10 s, and so are answers that nobody reads.
  */
+import { asError } from '../../../shared/errors.js';
 import type { HttpResponse } from '../../../shared/uws.js';
 import type { Answer } from './answers.js';
 import { Body, type BodyBudget } from './body.js';
@@ -76,7 +77,7 @@ export class Exchange {
           resolve(body.bytes);
         } catch (error) {
           if (isLast) this.#bodyEnded = undefined;
-          reject(error as Error);
+          reject(asError(error));
         }
       });
     });

@@ -89,7 +89,7 @@ export function readFilter(query: Query): ThingFilter {
 /** A type or a site. @throws RequestError 400 */
 export function readLabel(name: string, value: unknown): string | undefined {
   if (value === undefined) return undefined;
-  if (typeof value === 'string' && value !== '' && [...value].length <= LIMITS.labelLength) return value;
+  if (typeof value === 'string' && value !== '' && Array.from(value).length <= LIMITS.labelLength) return value;
   throw new RequestError(400, `${name} must be text of 1 to ${LIMITS.labelLength} characters`);
 }
 
