@@ -59,7 +59,7 @@ export class Announcements {
 
   /** One iterator goes on from change to change: a new one would have to pass over all that were taken out before. */
   #takeChange(): readonly Buffer[] | undefined {
-    const { value } = this.#cursor.next() as IteratorResult<[string, Change], undefined>;
+    const { value } = this.#cursor.next();
     if (value === undefined) {
       this.#cursor = this.#changes.entries();
       return this.#changes.size > 0 ? this.#takeChange() : undefined;

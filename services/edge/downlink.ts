@@ -182,7 +182,7 @@ export class Downlink implements Part {
   }
 }
 
-/** True where a payload is what its type says; it becomes part of a JSON message. */
+/** True where a payload is what its type says: it becomes part of a message, which the device takes for one of an edge's. */
 function isPayload({ type, payload }: DownlinkMessage): boolean {
   if (!isUtf8(payload)) return false;
   let value: unknown;
@@ -193,5 +193,11 @@ function isPayload({ type, payload }: DownlinkMessage): boolean {
     return false;
   }
   if (value === null) return type === DownlinkType.shadow;
-  return typeof value === 'object' && !Array.isArray(value);
+  if (typeof value !== 'object' || Array.isArray(value)) return false;
+  return type !== DownlinkType.command || isCommand(value as Readonly<Record<string, unknown>>);
+}
+
+function isCommand({ id, name, expires }: Readonly<Record<string, unknown>>): boolean {
+  const ends = expires === undefined || (Number.isSafeInteger(expires) && (expires as number) >= 0);
+  return typeof id === 'string' && typeof name === 'string' && ends;
 }
