@@ -270,7 +270,7 @@ void test('long messages to devices that read slowly arrive whole, whatever come
     const id = `slow-${protocol.split('.').at(-1)!}`;
     const socket = await edge.connect(id, { protocols: [protocol] });
     await shadow.untilSubscribed(id);
-    const text = 'x'.repeat(3_000_000);
+    const text = 'x'.repeat(8_000_000);
     // Longer than what the kernel takes at once.
     socket.pause();
     await shadow.delta(id, { text }, 1);
