@@ -7,7 +7,7 @@ import t from 'tap';
 import { Session } from '../shared/database.js';
 import { freePorts, ServiceProcess, until } from './support/processes.js';
 
-const CHILDREN = ['postgres', 'storage', 'live', 'router', 'edge', 'demo'];
+const CHILDREN = ['postgres', 'storage', 'shadow', 'live', 'router', 'edge', 'demo'];
 
 interface Up {
   readonly process: ServiceProcess;
@@ -17,8 +17,9 @@ interface Up {
 
 async function prepare(): Promise<Up> {
   const directory = await mkdtemp(join(tmpdir(), 'holdfast-up-'));
-  const ports = await freePorts(10);
+  const ports = await freePorts(13);
   const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin, live, liveAdmin, postgres] = ports;
+  const [shadow, shadowAdmin, downlink] = ports.slice(10);
   const environment = {
     EDGE_LISTEN: `127.0.0.1:${edge!}`,
     EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin!}`,
@@ -30,6 +31,11 @@ async function prepare(): Promise<Up> {
     STORAGE_ROUTER_FETCH: `tcp://127.0.0.1:${fetch!}`,
     STORAGE_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
     STORAGE_ADMIN_LISTEN: `127.0.0.1:${storageAdmin!}`,
+    SHADOW_LISTEN: `127.0.0.1:${shadow!}`,
+    SHADOW_ADMIN_LISTEN: `127.0.0.1:${shadowAdmin!}`,
+    SHADOW_DOWNLINK: `tcp://127.0.0.1:${downlink!}`,
+    SHADOW_ROUTER_FETCH: `tcp://127.0.0.1:${fetch!}`,
+    SHADOW_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
     LIVE_LISTEN: `127.0.0.1:${live!}`,
     LIVE_ADMIN_LISTEN: `127.0.0.1:${liveAdmin!}`,
     LIVE_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
@@ -86,7 +92,10 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
   try {
     up.process.spawn();
     await untilSaidReady(up);
-    t.match(up.process.output, /holdfast is ready .*devices ws:.*live ws:.*database postgres:.*metrics http:/);
+    t.match(
+      up.process.output,
+      /holdfast is ready .*devices ws:.*live ws:.*shadow http:\S+\/things\/\{thing\}\/shadow  database postgres:.*metrics http:/,
+    );
     await grows(up);
 
     for (const service of CHILDREN) {
@@ -132,5 +141,16 @@ await t.test('a child whose configuration is wrong ends it with exit code 78 and
   await until(() => !wrong.running);
   t.equal(await wrong.end(), 78);
   t.match(wrong.output, /EDGE_QUOTA="plenty" is not allowed; allowed: a size/);
+  await rm(up.directory, { recursive: true, force: true });
+});
+
+await t.test('consumers that leave out one which up runs are refused at once', async (t) => {
+  const up = await prepare();
+  const environment = { ...up.process.environment, ROUTER_CONSUMERS: 'storage,mine' };
+  const wrong = new ServiceProcess(['up', '--data', up.directory], environment, 1);
+  wrong.spawn();
+  await until(() => !wrong.running);
+  t.equal(await wrong.end(), 78);
+  t.match(wrong.output, /ROUTER_CONSUMERS=storage,mine leaves out shadow, which holdfast up runs: add it/);
   await rm(up.directory, { recursive: true, force: true });
 });
