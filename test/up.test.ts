@@ -94,7 +94,7 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
     await untilSaidReady(up);
     t.match(
       up.process.output,
-      /holdfast is ready .*devices ws:.*live ws:.*shadow http:\S+\/things\/\{thing\}\/shadow  database postgres:.*metrics http:/,
+      /holdfast is ready .*devices ws:.*live ws:.*shadow http:\S+\/things\/\{thing\}\/shadow {2}database postgres:.*metrics http:/,
     );
     await grows(up);
 
