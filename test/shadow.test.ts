@@ -9,6 +9,7 @@ import { DurableRedis, redisMissing } from './support/durable-redis.js';
 import { plantBug, type Plant } from './support/planted.js';
 import { until, type ServiceProcess } from './support/processes.js';
 import type { ShadowDocument } from './support/shadow-client.js';
+import { ShadowHistory } from './support/shadow-history.js';
 import { ShadowLoad } from './support/shadow-load.js';
 import { ShadowPipeline, type ShadowPipelineOptions } from './support/shadow-pipeline.js';
 
@@ -126,7 +127,10 @@ void test('an edge killed with -9 while a command is under way: the command stil
   await untilApplied(pipeline);
   t.match(await client.command(THING, id), { state: 'SUCCEEDED', result: { took: 7 } });
   t.equal(runs, 1, 'the device has done it once');
-  t.notOk(results.slice(0, -1).some((state) => state !== 'SENT'), 'and it was under way until then');
+  t.notOk(
+    results.slice(0, -1).some((state) => state !== 'SENT'),
+    'and it was under way until then',
+  );
 });
 
 void test('two updates race with the same version: one gets 409', async (t) => {
@@ -235,7 +239,7 @@ void test('Redis that loses its last second gets it again', { skip: redisMissing
   await redis.start();
   for (let n = 101; n <= 110; n++) report(n);
   const { state, version } = await untilShadow(pipeline, ({ latest }) => latest?.seq === 220);
-  const keys = Array.from({ length: 110 }, (_, index) => [`k${index + 1}`, index + 1]);
+  const keys = Array.from({ length: 110 }, (_, index): [string, number] => [`k${index + 1}`, index + 1]);
   t.strictSame(state, { reported: { n: 110, ...Object.fromEntries(keys) } });
   t.equal(version, 110);
   await supervision.end();
@@ -243,15 +247,15 @@ void test('Redis that loses its last second gets it again', { skip: redisMissing
 
 /** Starts the service again whenever it ends, as `holdfast up` does. */
 function keepRunning(t: Test, service: ServiceProcess): { end(): Promise<void> } {
-  let over = false;
+  const supervision = { over: false };
   const loop = (async () => {
-    while (!over) {
+    while (!supervision.over) {
       if (!service.running) service.spawn();
       await sleep(20);
     }
   })();
   const end = async (): Promise<void> => {
-    over = true;
+    supervision.over = true;
     await loop;
   };
   t.teardown(end);
@@ -289,6 +293,57 @@ void test('documents after 100 kill -9 of shadow under load equal those of a run
   const { findings, load } = await killUnderLoad(t, KILLS);
   t.strictSame(findings, []);
   t.ok(load.updates > KILLS, `${load.updates} updates and ${load.reports} reports`);
+});
+
+void test('the checker takes the right document, and finds each thing that is wrong with another', (t) => {
+  const history = new ShadowHistory();
+  history.reported(THING, { n: 1, gone: 1, deep: { a: 1, b: 1 } }, 1_000);
+  history.desired(THING, { n: 2, deep: { a: 1, b: 2 }, only: true }, 5_000);
+  history.reported(THING, { n: 2, gone: null, deep: { c: 3 } }, 1_001);
+  history.sent(THING, 7, 1_002, { n: 7 });
+  const right: ShadowDocument = {
+    state: {
+      desired: { n: 2, deep: { a: 1, b: 2 }, only: true },
+      reported: { n: 2, deep: { a: 1, b: 1, c: 3 } },
+      delta: { deep: { b: 2 }, only: true },
+    },
+    metadata: {
+      desired: {
+        n: { timestamp: 5_000 },
+        deep: { a: { timestamp: 5_000 }, b: { timestamp: 5_000 } },
+        only: { timestamp: 5_000 },
+      },
+      reported: {
+        n: { timestamp: 1_001 },
+        deep: { a: { timestamp: 1_000 }, b: { timestamp: 1_000 }, c: { timestamp: 1_001 } },
+      },
+    },
+    version: 3,
+    timestamp: 6_000,
+    latest: { time: 1_002, seq: 7, data: { n: 7 } },
+    connected: true,
+  };
+  t.strictSame(history.check(THING, right), []);
+  const { state, metadata } = right;
+  const wrong: readonly (readonly [document: ShadowDocument, says: RegExp])[] = [
+    [{ ...right, version: 4 }, /version is 4 and not 3/],
+    [{ ...right, latest: { time: 1_001, seq: 6, data: { n: 6 } } }, /latest is/],
+    [{ ...right, state: { ...state, reported: { ...state.reported, n: 1 } } }, /state is/],
+    [{ ...right, state: { ...state, reported: { ...state.reported, gone: 1 } } }, /state is/],
+    [{ ...right, state: { desired: state.desired!, reported: state.reported! } }, /state is/],
+    [{ ...right, state: { ...state, delta: { ...state.delta, n: 2 } } }, /state is/],
+    [
+      { ...right, metadata: { ...metadata, reported: { ...metadata.reported, n: { timestamp: 1_000 } } } },
+      /metadata is/,
+    ],
+  ];
+  for (const [document, says] of wrong) {
+    const [finding, ...others] = history.check(THING, document);
+    t.match(finding, says);
+    t.strictSame(others, []);
+  }
+  t.equal(history.check(THING, undefined).length, 4);
+  t.end();
 });
 
 const planted: readonly (readonly [what: string, plant: Plant])[] = [];

@@ -1,10 +1,13 @@
 /** `holdfast up`: one command, and what it survives. */
+import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import t from 'tap';
 import { Session } from '../shared/database.js';
+import { packagePath } from '../shared/paths.js';
 import { freePorts, ServiceProcess, until } from './support/processes.js';
 
 const CHILDREN = ['postgres', 'storage', 'shadow', 'live', 'router', 'edge', 'demo'];
@@ -13,6 +16,8 @@ interface Up {
   readonly process: ServiceProcess;
   readonly directory: string;
   readonly databaseUrl: string;
+  /** Where shadow's API is, host and port. */
+  readonly shadow: string;
 }
 
 async function prepare(): Promise<Up> {
@@ -24,6 +29,7 @@ async function prepare(): Promise<Up> {
     EDGE_LISTEN: `127.0.0.1:${edge!}`,
     EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin!}`,
     EDGE_ROUTER: `tcp://127.0.0.1:${intake!}`,
+    EDGE_DOWNLINK: `tcp://127.0.0.1:${downlink!}`,
     ROUTER_INTAKE: `tcp://127.0.0.1:${intake!}`,
     ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
     ROUTER_CONSUMERS_LISTEN: `tcp://127.0.0.1:${fetch!}`,
@@ -43,7 +49,8 @@ async function prepare(): Promise<Up> {
     DEMO_INTERVAL: '100ms',
   };
   const process = new ServiceProcess(['up', '--data', directory], environment, storageAdmin!);
-  return { process, directory, databaseUrl: `postgres://holdfast@127.0.0.1:${postgres!}/holdfast` };
+  const databaseUrl = `postgres://holdfast@127.0.0.1:${postgres!}/holdfast`;
+  return { process, directory, databaseUrl, shadow: `127.0.0.1:${shadow!}` };
 }
 
 function pidOf({ directory }: Up, service: string): number | undefined {
@@ -80,6 +87,26 @@ async function grows(up: Up): Promise<void> {
   });
 }
 
+/** The lines about shadows and commands that the README has for pasting, with the address of this one. */
+function pastedLines({ shadow }: Up): string[] {
+  const [, section] = readFileSync(packagePath('README.md'), 'utf8').split('## Shadows and commands');
+  const lines = section!.split('\n## ', 1)[0]!.split('\n');
+  return lines.filter((line) => line.startsWith('curl ')).map((line) => line.replace('127.0.0.1:7320', shadow));
+}
+
+async function run(line: string): Promise<unknown> {
+  const { stdout } = await promisify(execFile)('sh', ['-c', line]);
+  return JSON.parse(stdout) as unknown;
+}
+
+/** Waits until a line's answer is as asked for; what is on its way up answers later. */
+async function untilAnswer(line: string, condition: (answer: string) => boolean): Promise<void> {
+  await until(async () => {
+    const answer = await run(line).catch(() => undefined);
+    return answer !== undefined && condition(JSON.stringify(answer));
+  });
+}
+
 async function untilSaidReady({ process }: Up): Promise<void> {
   await until(() => {
     if (!process.running) throw new Error(`up ended:\n${process.output}`);
@@ -98,6 +125,17 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
     );
     await grows(up);
 
+    const [desire, read, reboot, list] = pastedLines(up) as [string, string, string, string];
+    const isTaken = (answer: string): boolean =>
+      /"reported":\{[^}]*"throttle":40/.test(answer) && !/"delta"/.test(answer);
+    t.match(await run(desire), { state: { desired: { throttle: 40 } } });
+    await untilAnswer(read, isTaken);
+    const conflict = desire.replace('{"state"', '{"version": 1, "state"');
+    t.match(await run(conflict), { code: 409, message: 'Version conflict' });
+    t.match(await run(reboot), { state: 'QUEUED' });
+    await untilAnswer(list, (answer) => /"SUCCEEDED".*"downMs"/.test(answer));
+    t.pass('the lines of the README do as it says');
+
     for (const service of CHILDREN) {
       const pid = pidOf(up, service)!;
       process.kill(pid, 'SIGKILL');
@@ -105,6 +143,8 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
       await grows(up);
       t.pass(`${service} was killed and rows go on arriving`);
     }
+    await untilAnswer(read, isTaken);
+    t.pass('what was desired is, whoever was killed meanwhile');
 
     const other = new ServiceProcess(['up', '--data', up.directory], up.process.environment, 1);
     other.spawn();

@@ -16,8 +16,6 @@ interface Expected {
   latest: { time: number; seq: number; data: unknown } | null;
 }
 
-const SECTIONS = ['desired', 'reported'] as const;
-
 export class ShadowHistory {
   readonly #things = new Map<string, Expected>();
 
@@ -57,7 +55,7 @@ export class ShadowHistory {
       .map(([what, wanted, found]) => `${thing}: ${what} is ${canonical(found)} and not ${canonical(wanted)}`);
   }
 
-  #update(thing: string, section: (typeof SECTIONS)[number], patch: Fields, timeMs: number): void {
+  #update(thing: string, section: 'desired' | 'reported', patch: Fields, timeMs: number): void {
     const expected = this.#of(thing);
     expected.version++;
     expected.state[section] = merge(expected.state[section] ?? {}, patch, (value) => value);
@@ -75,13 +73,14 @@ export class ShadowHistory {
 
 /** `fields` with those of `patch`; what `patch` sets to null is gone. */
 function merge(fields: Fields, patch: Fields, leaf: (value: unknown) => unknown): Fields {
-  const merged: Record<string, unknown> = { ...fields };
+  const merged = new Map(Object.entries(fields));
   for (const [key, value] of Object.entries(patch)) {
-    if (value === null) delete merged[key];
-    else if (isFields(value)) merged[key] = merge(isFields(merged[key]) ? merged[key] : {}, value, leaf);
-    else merged[key] = leaf(value);
+    const before = merged.get(key);
+    if (value === null) merged.delete(key);
+    else if (isFields(value)) merged.set(key, merge(isFields(before) ? before : {}, value, leaf));
+    else merged.set(key, leaf(value));
   }
-  return merged;
+  return Object.fromEntries(merged);
 }
 
 /** What is desired and not reported so. */
