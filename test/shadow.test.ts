@@ -109,6 +109,7 @@ void test('an edge killed with -9 while a command is under way: the command stil
   });
   const results: unknown[] = [];
   device.connect();
+  await untilShadow(pipeline, ({ connected }) => connected);
   const id = await client.sendCommand(THING, 'reboot');
   await until(() => runs === 1);
   await until(async () => (await client.command(THING, id)).state === 'SENT');
