@@ -91,7 +91,8 @@ export class EngineDevice {
   }
 
   /** @returns what it has now, where a throttle is desired at all */
-  #takeDelta({ throttle }: Readonly<Record<string, unknown>>): EngineState | undefined {
+  #takeDelta(delta: unknown): EngineState | undefined {
+    const { throttle } = delta as { readonly throttle?: unknown };
     if (throttle === undefined) return undefined;
     if (typeof throttle === 'number' && throttle >= 0 && throttle <= FULL_THROTTLE) {
       this.#throttle = throttle;
@@ -106,7 +107,7 @@ export class EngineDevice {
     const startedMs = performance.now();
     this.#isOn = false;
     clearTimeout(this.#timer);
-    this.device.disconnect();
+    await this.device.disconnect();
     await sleep(REBOOT_MS, undefined, { signal: this.#stopping.signal }).catch(() => undefined);
     const downMs = Math.round(performance.now() - startedMs);
     if (!this.#stopping.signal.aborted) this.#switchOn();
