@@ -25,14 +25,16 @@ export interface DocumentLimits {
 }
 
 const SECTIONS = ['desired', 'reported'] as const;
-/** `{"desired":,"reported":}` */
-const FRAME_BYTES = 24;
+/** `{"desired":,"reported":}` with both sections empty. */
+const FRAME_BYTES = 28;
+/** More than any limit. Not Infinity, because V8 keeps small integers in the object itself. */
+const NOT_MEASURED = 2 ** 30 - 1;
 
 type Patch = JsonObject | null | undefined;
 
 export class ShadowDocument {
-  desired = new Section();
-  reported = new Section();
+  desired: Section;
+  reported: Section;
   /** Changes that were accepted; it outlives the document. */
   version = 0;
   /** Of the last accepted change, ms since 1970; it does not go back. */
@@ -40,6 +42,14 @@ export class ShadowDocument {
   isDeleted = false;
   /** The delta's JSON, undefined where it is empty; null where it is not known. */
   #deltaText: string | undefined | null = null;
+  /** At least the bytes of `{desired, reported}`: each patch adds what it can add at most, until it is measured again. */
+  #bytes: number;
+
+  constructor(desired?: Section, reported?: Section) {
+    this.#bytes = desired === undefined && reported === undefined ? FRAME_BYTES : NOT_MEASURED;
+    this.desired = desired ?? new Section();
+    this.reported = reported ?? new Section();
+  }
 
   /**
    * Merges a report.
@@ -49,10 +59,12 @@ export class ShadowDocument {
   applyReport(report: JsonObject | null, timeMs: number, limits: DocumentLimits): boolean {
     const growth = report === null ? 0 : checkPatch(report, 'reported', limits.depth);
     if (this.#fits(growth, limits)) {
-      if (!this.reported.merge(report, timeMs, growth)) return false;
+      const merge = this.reported.merge(report, timeMs);
+      if (!merge.changed) return false;
+      this.#bytes += growth - merge.replaced;
     } else {
       const reported = this.reported.clone();
-      if (!reported.merge(report, timeMs, growth)) return false;
+      if (!reported.merge(report, timeMs).changed) return false;
       this.#adopt(this.desired, reported, limits);
     }
     this.#accept(timeMs);
@@ -79,7 +91,8 @@ export class ShadowDocument {
       if (patch === undefined) continue;
       const section = sections[name];
       const timeMs = Math.max(nowMs, section.newestMs);
-      section.merge(patch, timeMs, growths[at]!);
+      const { replaced } = section.merge(patch, timeMs);
+      if (fits) this.#bytes += growths[at]! - replaced;
       state[name] = patch;
       if (patch !== null) metadata[name] = patchMetadata(patch, timeMs);
     }
@@ -94,6 +107,7 @@ export class ShadowDocument {
     this.reported.clear();
     this.isDeleted = true;
     this.timestamp = nowMs;
+    this.#bytes = FRAME_BYTES;
     this.#deltaText = null;
     return { version: this.version, timestamp: nowMs };
   }
@@ -125,16 +139,16 @@ export class ShadowDocument {
 
   /** True where a patch cannot bring the document over its limit. */
   #fits(growth: number, { documentBytes }: DocumentLimits): boolean {
-    const most = documentBytes - growth - FRAME_BYTES;
-    if (this.desired.bytes + this.reported.bytes <= most) return true;
-    return this.desired.measure() + this.reported.measure() <= most;
+    if (this.#bytes + growth <= documentBytes) return true;
+    this.#bytes = sizeOf(this.desired, this.reported);
+    return this.#bytes + growth <= documentBytes;
   }
 
-  /** Takes merged copies, unless they have made it larger than it may be. */
+  /** Takes merged copies (after #fits has measured), unless they have made it larger than it may be. */
   #adopt(desired: Section, reported: Section, { documentBytes }: DocumentLimits): void {
     const bytes = sizeOf(desired, reported);
     // A document from before the limit was lowered may stay as large as it is.
-    if (bytes > documentBytes && bytes > sizeOf(this.desired, this.reported)) {
+    if (bytes > documentBytes && bytes > this.#bytes) {
       throw new RequestError(
         413,
         `The payload exceeds the maximum size allowed: the document would have ${bytes} bytes of at most ${documentBytes}`,
@@ -142,6 +156,7 @@ export class ShadowDocument {
     }
     this.desired = desired;
     this.reported = reported;
+    this.#bytes = bytes;
   }
 
   #accept(timeMs: number): void {
@@ -157,7 +172,7 @@ function sizeOf(desired: Section, reported: Section): number {
   let bytes = 2;
   for (const [at, section] of [desired, reported].entries()) {
     if (section.root.isEmpty) continue;
-    bytes += (bytes > 2 ? 1 : 0) + SECTIONS[at]!.length + 3 + section.measure();
+    bytes += (bytes > 2 ? 1 : 0) + SECTIONS[at]!.length + 3 + section.root.jsonBytes();
   }
   return bytes;
 }
