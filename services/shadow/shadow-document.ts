@@ -25,8 +25,9 @@ export interface DocumentLimits {
 }
 
 const SECTIONS = ['desired', 'reported'] as const;
-/** `{"desired":,"reported":}` with both sections empty. */
-const FRAME_BYTES = 28;
+/** `{"desired":,"reported":}` */
+const FRAME_BYTES = 24;
+const EMPTY_BYTES = FRAME_BYTES + 4;
 /** More than any limit. Not Infinity, because V8 keeps small integers in the object itself. */
 const NOT_MEASURED = 2 ** 30 - 1;
 
@@ -46,7 +47,7 @@ export class ShadowDocument {
   #bytes: number;
 
   constructor(desired?: Section, reported?: Section) {
-    this.#bytes = desired === undefined && reported === undefined ? FRAME_BYTES : NOT_MEASURED;
+    this.#bytes = desired === undefined && reported === undefined ? EMPTY_BYTES : NOT_MEASURED;
     this.desired = desired ?? new Section();
     this.reported = reported ?? new Section();
   }
@@ -107,7 +108,7 @@ export class ShadowDocument {
     this.reported.clear();
     this.isDeleted = true;
     this.timestamp = nowMs;
-    this.#bytes = FRAME_BYTES;
+    this.#bytes = EMPTY_BYTES;
     this.#deltaText = null;
     return { version: this.version, timestamp: nowMs };
   }
@@ -140,15 +141,15 @@ export class ShadowDocument {
   /** True where a patch cannot bring the document over its limit. */
   #fits(growth: number, { documentBytes }: DocumentLimits): boolean {
     if (this.#bytes + growth <= documentBytes) return true;
-    this.#bytes = sizeOf(this.desired, this.reported);
+    this.#bytes = FRAME_BYTES + this.desired.root.jsonBytes() + this.reported.root.jsonBytes();
     return this.#bytes + growth <= documentBytes;
   }
 
-  /** Takes merged copies (after #fits has measured), unless they have made it larger than it may be. */
+  /** Takes merged copies, unless they have made it larger than it may be. */
   #adopt(desired: Section, reported: Section, { documentBytes }: DocumentLimits): void {
     const bytes = sizeOf(desired, reported);
     // A document from before the limit was lowered may stay as large as it is.
-    if (bytes > documentBytes && bytes > this.#bytes) {
+    if (bytes > documentBytes && bytes > sizeOf(this.desired, this.reported)) {
       throw new RequestError(
         413,
         `The payload exceeds the maximum size allowed: the document would have ${bytes} bytes of at most ${documentBytes}`,
@@ -156,7 +157,7 @@ export class ShadowDocument {
     }
     this.desired = desired;
     this.reported = reported;
-    this.#bytes = bytes;
+    this.#bytes = NOT_MEASURED;
   }
 
   #accept(timeMs: number): void {
