@@ -82,14 +82,7 @@ export class Thing {
    * @param effectiveMs what decides which is newer, before `seq`
    * @param timeMs the record's own time, which views show
    */
-  applyTelemetry(
-    batch: Buffer,
-    start: number,
-    end: number,
-    effectiveMs: number,
-    timeMs: number,
-    seq: number,
-  ): void {
+  applyTelemetry(batch: Buffer, start: number, end: number, effectiveMs: number, timeMs: number, seq: number): void {
     (this.latest ??= new Latest()).apply(batch, start, end, effectiveMs, timeMs, seq);
   }
 
