@@ -38,6 +38,8 @@ export interface HttpOptions {
   readonly maxBodyBytes: number;
   /** How long the service may take for an answer. */
   readonly answerWithinMs?: number;
+  /** How long stop waits for the requests under way. */
+  readonly stopWithinMs?: number;
 }
 
 const ANSWER_WITHIN_MS = 30_000;
@@ -94,10 +96,12 @@ export class HttpEndpoint implements Part {
     this.#stopping = true;
     this.#listener?.close();
     if (this.#underWay.size > 0) {
+      let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
-        setTimeout(resolve, STOP_WITHIN_MS).unref();
+        timer = setTimeout(resolve, this.options.stopWithinMs ?? STOP_WITHIN_MS);
       });
+      clearTimeout(timer);
     }
     clearInterval(this.#sweeper);
     for (const exchange of [...this.#underWay]) exchange.cut();
