@@ -123,13 +123,16 @@ export class HttpEndpoint implements Part {
       },
     });
     this.#underWay.add(exchange);
-    const page = method === 'GET' || method === 'HEAD' ? PAGES.get(path) : undefined;
-    if (page !== undefined) {
-      route.label = `GET ${path}`;
-      this.#answer(exchange, page);
-      return;
-    }
+    // Without a query this build gives undefined, against its types.
+    const queryText = request.getQuery() || '';
     try {
+      const page = method === 'GET' || method === 'HEAD' ? PAGES.get(path) : undefined;
+      if (page !== undefined) {
+        route.label = `GET ${path}`;
+        readQuery(queryText, []);
+        this.#answer(exchange, page);
+        return;
+      }
       this.#admit(request);
       const matched = matchPath(path);
       if (matched === undefined && !PAGES.has(path)) throw new RequestError(404, 'there is no such path');
@@ -141,8 +144,7 @@ export class HttpEndpoint implements Part {
       }
       route.label = `${found.method} ${found.path}`;
       checkHeaders(found.method, this.options.maxBodyBytes, (name) => request.getHeader(name));
-      // Without a query this build gives undefined, against its types.
-      const query = readQuery(request.getQuery() || '', found.query);
+      const query = readQuery(queryText, found.query);
       void this.#serve(exchange, found, { ...readSegments(matched), query, body: undefined });
     } catch (error) {
       this.#fail(exchange, error, undefined);
@@ -207,7 +209,8 @@ export class HttpEndpoint implements Part {
   #sweep(): void {
     const nowMs = performance.now();
     for (const exchange of [...this.#underWay]) {
-      if (exchange.deadlineMs === undefined || exchange.deadlineMs > nowMs) continue;
+      const { status, deadlineMs } = exchange;
+      if (status !== undefined || deadlineMs === undefined || deadlineMs > nowMs) continue;
       const message = 'this took too long; whether it is done is not known: ask again, with the version that you know';
       this.#fail(exchange, new RequestError(503, message), undefined);
     }

@@ -23,7 +23,9 @@ function isJson(text: string): boolean {
 const damaged = fc
   .tuple(
     fc.json({ maxDepth: 4 }),
-    fc.array(fc.tuple(fc.nat(), fc.nat(2), fc.constantFrom(...'{}[],:"\\/ntu0189.eE+-\u0000 \n\té')), { maxLength: 3 }),
+    fc.array(fc.tuple(fc.nat(), fc.nat(2), fc.constantFrom(...Array.from('{}[],:"\\/ntu0189.eE+-\u0000 \n\té'))), {
+      maxLength: 3,
+    }),
   )
   .map(([json, changes]) => {
     let text = json;
