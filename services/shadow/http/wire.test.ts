@@ -145,6 +145,21 @@ void test('a client that goes away leaves nothing behind, and what it asked for 
   t.match((await http.send('GET', SHADOW)).json, { version: 1 });
 });
 
+void test('the bytes of bodies that were never finished are given back', async (t) => {
+  const http = await ShadowHttp.start(t);
+  const most = 2 * 1024 * 1024;
+  const before = http.api.calls.length;
+  for (let n = 0; n < 40; n++) {
+    const client = await RawClient.open(http.port);
+    client.write(`POST ${SHADOW} HTTP/1.1\r\n${HOST}Content-Length: ${most}\r\n\r\n${'x'.repeat(most - 1)}`);
+    await until(() => http.endpoint.underWay === 1 && client.socket.writableLength === 0);
+    await client.end();
+    await until(() => http.endpoint.underWay === 0);
+  }
+  t.equal(http.api.calls.length, before);
+  t.equal((await http.send('POST', SHADOW, { body: BODY.padEnd(most) })).status, 200);
+});
+
 void test('a body that is declared too long is refused before it comes, and the answer is read', async (t) => {
   const http = await ShadowHttp.start(t, { maxBodyBytes: 10_000 });
   const client = await RawClient.open(http.port);
