@@ -14,6 +14,7 @@ import { ContextWatch } from './context-watch.js';
 import { Downlink } from './downlink.js';
 import { DownlinkMetrics } from './downlink-metrics.js';
 import { HttpEndpoint } from './http/endpoint.js';
+import { BODY_BYTES } from './http/limits.js';
 import { HttpMetrics } from './http/metrics.js';
 import { LmdbStore } from './lmdb-store.js';
 import { Notify } from './notify.js';
@@ -58,7 +59,7 @@ export function createShadow({ config, source, context, registry, log, onFailure
   const shadows = new Shadows(things, store, limits);
   const commands = new Commands({ things, store, outbox, metrics, maxPending: config.maxPending, retentionMs });
   const endpoint = new HttpEndpoint(
-    { ...config, maxBodyBytes: MAX_BODY_BYTES },
+    { ...config, maxBodyBytes: BODY_BYTES },
     api(shadows, commands),
     new HttpMetrics(registry),
     log,
@@ -75,9 +76,6 @@ export function createShadow({ config, source, context, registry, log, onFailure
   ];
   return { store, things, endpoint, parts };
 }
-
-/** Room for POST /commands with 10,000 things. */
-const MAX_BODY_BYTES = 2 * 1024 * 1024;
 
 function createStore(config: ShadowConfig, log: Logger): Store {
   const { directory, mapBytes, diskFloorBytes, redis, redisUnsafeMs, shard } = config;
