@@ -21,6 +21,8 @@ export class MemoryStore implements Store {
   readonly commands = new Map<string, CommandWrite>();
   /** The most that was asked for at once. */
   largestStep = 0;
+  /** Turns of the event loop that a read takes. */
+  readTurns = 1;
 
   open(): Promise<void> {
     return Promise.resolve();
@@ -75,8 +77,8 @@ export class MemoryStore implements Store {
 
   /** What every question begins with. @throws HoldfastError store */
   async asked(size: number): Promise<void> {
-    await turn();
     this.largestStep = Math.max(this.largestStep, size);
+    for (let count = 0; count < this.readTurns; count++) await turn();
     if (!this.ready) throw new HoldfastError('store', 'the store is away', true);
   }
 }
@@ -181,7 +183,10 @@ export class MemoryThings implements ThingsApi {
     }
     void this.store.write({ applied: undefined, things: [], commands: puts });
     for (const thing of changed) for (const listener of this.#listeners) listener(thing);
-    for (const resolve of waiters) resolve();
+    // Some time later: the order is not promised, and this is the harder one.
+    setImmediate(() => {
+      for (const resolve of waiters) resolve();
+    });
   }
 
   async #flushSoon(): Promise<void> {
