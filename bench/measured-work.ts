@@ -29,6 +29,7 @@ export async function finishWork(time: WorkTime, values: Readonly<Record<string,
   process.exit(0);
 }
 
-function told(): Promise<void> {
+/** Waits for the next message of the parent. */
+export function told(): Promise<void> {
   return new Promise((resolve) => process.once('message', () => resolve()));
 }

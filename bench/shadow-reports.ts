@@ -113,7 +113,7 @@ function write(file: string, order: Uint32Array, after: Position): Position {
 }
 
 /** The same order in every run: a linear congruential generator and Fisher and Yates. */
-function shuffled(values: Uint32Array): Uint32Array {
+export function shuffled(values: Uint32Array): Uint32Array {
   let state = 12_345;
   for (let last = values.length - 1; last > 0; last--) {
     state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;

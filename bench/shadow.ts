@@ -4,7 +4,9 @@ import { findPinning } from './pinning.js';
 import { describeRedis, redisVersion, REDIS_EVERY_SECOND } from './redis.js';
 import { RowCollector, type PartResult, type Verdict } from './results.js';
 import { measureApply, PIPELINES, SETS_A_PIPELINE } from './shadow-apply.js';
+import { measureMemory } from './shadow-memory.js';
 import { DEVICES, reportOf, REPORTS } from './shadow-reports.js';
+import { measureSize } from './shadow-size.js';
 
 /** The part `shadow`. */
 export async function benchShadow(context: BenchContext): Promise<PartResult> {
@@ -13,6 +15,8 @@ export async function benchShadow(context: BenchContext): Promise<PartResult> {
   const hasRedis = (await redisVersion()) !== undefined;
   const verdicts: Verdict[] = [];
   verdicts.push(...(await measureApply(context, rows, pinning, hasRedis)));
+  verdicts.push(await measureMemory(context, rows));
+  verdicts.push(...(await measureSize(context, rows, hasRedis)));
   return {
     part: 'shadow',
     method:
