@@ -42,17 +42,30 @@ export function downlinkTopic(deviceId: string): string {
   return `${deviceId}\0`;
 }
 
+/** The frame that subscribes to a device's topic. */
+export function subscription(deviceId: string): Buffer {
+  return Buffer.from(`\x01${downlinkTopic(deviceId)}`, 'latin1');
+}
+
+/** The frame that takes a device's subscription back. */
+export function cancellation(deviceId: string): Buffer {
+  return Buffer.from(`\0${downlinkTopic(deviceId)}`, 'latin1');
+}
+
 export function encodeQuestion(deviceId: string): Buffer {
   return Buffer.concat([Buffer.of(QUESTION), Buffer.from(deviceId, 'latin1')]);
 }
 
 /** @returns undefined where the frame is none of the three */
 export function decodeUplink(frame: Buffer): UplinkMessage | undefined {
-  const rest = frame.toString('latin1', 1);
-  if (frame[0] === QUESTION) return rest === '' ? undefined : { type: 'question', deviceId: rest };
+  if (frame[0] === QUESTION) {
+    return frame.length < 2 ? undefined : { type: 'question', deviceId: frame.toString('latin1', 1) };
+  }
   if (frame[0] !== SUBSCRIBE && frame[0] !== CANCEL) return undefined;
-  if (rest.length < 2 || rest.indexOf('\0') !== rest.length - 1) return undefined;
-  return { type: frame[0] === SUBSCRIBE ? 'subscribe' : 'cancel', deviceId: rest.slice(0, -1) };
+  if (frame.length < 3 || frame.indexOf(0, 1) !== frame.length - 1) return undefined;
+  // Not a slice of a longer string, which would keep that in memory beside it.
+  const deviceId = frame.toString('latin1', 1, frame.length - 1);
+  return { type: frame[0] === SUBSCRIBE ? 'subscribe' : 'cancel', deviceId };
 }
 
 /** The three frames of a message to a device. */

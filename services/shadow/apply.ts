@@ -11,44 +11,23 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { Kind, readBatchHeader, RecordCursor } from '../../shared/batch.js';
 import type { DeliverySource } from '../../shared/delivery.js';
-import { asError, HoldfastError, messageOf } from '../../shared/errors.js';
+import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import { comparePositions, START } from '../../shared/position.js';
 import { isJsonObject } from './json.js';
 import { RequestError } from './request-error.js';
-import type { PutCommand } from './things-api.js';
+import { readResult, type Results } from './results.js';
 import type { DocumentLimits, Thing } from './thing.js';
 import type { Things } from './things.js';
-
-/** What a device says of a command. */
-export interface CommandResult {
-  readonly id: string;
-  readonly status: string;
-  readonly data: unknown;
-}
-
-/** What ends commands (commands.ts). */
-export interface ResultTaker {
-  /** @returns undefined where the payload is no result */
-  readResult(payload: unknown): CommandResult | undefined;
-  /** Ends the command, where the result is for one of the thing's that is not over. @returns why not, or undefined */
-  applyResult(
-    thing: Thing,
-    value: Buffer | undefined,
-    result: CommandResult,
-    timeMs: number,
-    put: PutCommand,
-  ): string | undefined;
-}
 
 export interface ApplyOptions {
   readonly source: DeliverySource;
   readonly things: Things;
-  readonly results: ResultTaker;
+  readonly results: Results;
   readonly limits: DocumentLimits;
   readonly log: Logger;
-  readonly onFailure: (error: Error) => void;
+  readonly onFailure: (error: unknown) => void;
 }
 
 const READ_BYTES = 1024 * 1024;
@@ -73,7 +52,7 @@ export class Apply implements Part {
 
   start(): Promise<void> {
     this.#work().catch((error: unknown) => {
-      if (!this.#stopped) this.options.onFailure(asError(error));
+      if (!this.#stopped) this.options.onFailure(error);
     });
     return Promise.resolve();
   }
@@ -115,7 +94,7 @@ export class Apply implements Part {
   }
 
   #needs(batch: Buffer): Needs {
-    const { things, results } = this.options;
+    const { things } = this.options;
     const needs: Needs = { ids: [], things: new Set(), commands: new Set() };
     const cursor = new RecordCursor(batch);
     while (cursor.next()) {
@@ -123,7 +102,7 @@ export class Apply implements Part {
       needs.ids.push(id);
       if (things.peek(id) === undefined) needs.things.add(id);
       if (cursor.kind !== Kind.result) continue;
-      const result = results.readResult(parse(batch, cursor));
+      const result = readResult(parse(batch, cursor));
       if (result !== undefined && things.peekCommand(result.id) === undefined) needs.commands.add(result.id);
     }
     return needs;
@@ -202,7 +181,7 @@ export class Apply implements Part {
 
   #applyResult(thing: Thing, payload: unknown, timeMs: number): void {
     const { things, results } = this.options;
-    const result = results.readResult(payload);
+    const result = readResult(payload);
     if (result === undefined) {
       this.#reject('bad_result');
       return;

@@ -8,7 +8,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ContextCache } from '../../shared/context.js';
 import { describeDatabaseError, isBug } from '../../shared/database.js';
-import { asError } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import type { Things } from './things.js';
@@ -28,13 +27,13 @@ export class ContextWatch implements Part {
     private readonly things: Things,
     private readonly context: Pick<ContextCache, 'load' | 'get'>,
     private readonly log: Logger,
-    private readonly onFailure: (error: Error) => void,
+    private readonly onFailure: (error: unknown) => void,
   ) {
     things.onStored((ids) => this.#add(ids));
   }
 
   start(): Promise<void> {
-    this.#run().catch((error: unknown) => this.onFailure(asError(error)));
+    this.#run().catch(this.onFailure);
     return Promise.resolve();
   }
 

@@ -1,8 +1,15 @@
 /** What applications ask of shadows: documents of things, and lists of things. */
 import { RequestError } from './request-error.js';
 import type { JsonObject } from './json.js';
-import type { Listed, Page, ShadowApi, ShadowUpdate, ThingFilter, ThingSummary } from './api.js';
-import { shadowLabel } from './shadow-document.js';
+import {
+  CLASSIC,
+  type Listed,
+  type Page,
+  type ShadowApi,
+  type ShadowUpdate,
+  type ThingFilter,
+  type ThingSummary,
+} from './api.js';
 import type { Store } from './store.js';
 import type { DocumentLimits } from './thing.js';
 import type { ThingsApi } from './things-api.js';
@@ -24,8 +31,9 @@ export class Shadows implements Pick<
   async getShadow(id: string, name: string): Promise<JsonObject> {
     const [thing] = await this.things.get([id]);
     const view = thing!.view(name);
-    if (view === undefined) throw new RequestError(404, `No shadow exists with name: '${shadowLabel(id, name)}'`);
-    return view;
+    if (view !== undefined) return view;
+    const full = name === CLASSIC ? id : `${id}~${name}`;
+    throw new RequestError(404, `No shadow exists with name: '${full}'`);
   }
 
   updateShadow(id: string, name: string, update: ShadowUpdate): Promise<JsonObject> {

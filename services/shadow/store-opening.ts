@@ -3,7 +3,7 @@
  * takes: the router keeps what comes meanwhile, and /readyz says what is missing.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { asError, HoldfastError, messageOf } from '../../shared/errors.js';
+import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import type { Store } from './store.js';
@@ -18,13 +18,13 @@ export class StoreOpening implements Part {
   constructor(
     private readonly store: Store,
     private readonly log: Logger,
-    private readonly onFailure: (error: Error) => void,
+    private readonly onFailure: (error: unknown) => void,
   ) {}
 
   /** @throws HoldfastError where the store cannot be opened and trying again does not help */
   async start(): Promise<void> {
     if (await this.#open()) return;
-    this.#openLater().catch((error: unknown) => this.onFailure(asError(error)));
+    this.#openLater().catch(this.onFailure);
   }
 
   async stop(): Promise<void> {

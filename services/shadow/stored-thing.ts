@@ -38,6 +38,7 @@ export function writeStored(buffer: Buffer, at: number, { value, entry }: ThingW
 
 /** A thing of a list, from its stored bytes or from what stands in them before the value. */
 export function listed(thing: string, stored: Buffer): ListedThing {
+  const valueAt = valueStart(thing, stored);
   const siteAt = HEADER_BYTES + stored.readUInt32LE(TYPE_BYTES_AT);
   const flags = stored[0]!;
   return {
@@ -45,7 +46,7 @@ export function listed(thing: string, stored: Buffer): ListedThing {
     entry: {
       connected: (flags & Flag.connected) !== 0,
       type: (flags & Flag.type) === 0 ? null : stored.toString('utf8', HEADER_BYTES, siteAt),
-      site: (flags & Flag.site) === 0 ? null : stored.toString('utf8', siteAt, valueStart(thing, stored)),
+      site: (flags & Flag.site) === 0 ? null : stored.toString('utf8', siteAt, valueAt),
     },
   };
 }

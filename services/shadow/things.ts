@@ -9,7 +9,7 @@
  * write, and the router brings the records again.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { HoldfastError, asError } from '../../shared/errors.js';
+import { HoldfastError } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import type { Registry } from '../../shared/metrics.js';
@@ -33,7 +33,7 @@ export interface ThingsOptions {
   /** Called with what is in the store for good: the router may forget it. */
   readonly onApplied: (queueId: string, through: Position) => void;
   /** Called once, when nothing can be written any more: the process must end. */
-  readonly onFailure: (error: Error) => void;
+  readonly onFailure: (error: unknown) => void;
 }
 
 /** A command's value as it is now; undefined: there is none. */
@@ -251,6 +251,6 @@ export class Things implements ThingsApi, Part {
     if (this.#stopped) return;
     this.#stopped = true;
     for (const { reject } of this.#flush.group.waiters) reject(error);
-    this.options.onFailure(asError(error));
+    this.options.onFailure(error);
   }
 }

@@ -1,0 +1,115 @@
+/**
+ * What the downlink asks of commands: which may be sent, and that they were.
+ *
+ * A command is durably QUEUED before it is sent: what a device does must be known here after a crash. While the write of a
+ * new command is under way the command is held back; once it is durable, whoever sends is told of its thing.
+ * It becomes SENT after it was given to the downlink. A crash between the two leaves it QUEUED, and it is sent once more:
+ * devices do an id once.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { HoldfastError } from '../../shared/errors.js';
+import type { Logger } from '../../shared/log.js';
+import type { CommandView } from './api.js';
+import { commandWrite, decodeCommand, isOpen, sentCommand } from './command.js';
+import type { DownlinkMetrics } from './downlink-metrics.js';
+import type { ThingsApi } from './things-api.js';
+
+/** That a command was given to the downlink. */
+export interface SentNote {
+  readonly id: string;
+  /** ms since 1970. */
+  readonly atMs: number;
+}
+
+/** Commands in one change. */
+const NOTES_A_CHANGE = 1_000;
+const RETRY_MS = 500;
+
+export class CommandOutbox {
+  /** Commands whose first write is under way. */
+  readonly #held = new Set<string>();
+  readonly #closing = new AbortController();
+  #listener: ((things: readonly string[]) => void) | undefined;
+
+  constructor(
+    private readonly things: ThingsApi,
+    private readonly retentionMs: number,
+    private readonly metrics: DownlinkMetrics,
+    private readonly log: Logger,
+  ) {}
+
+  /** Sets who is told of things whose commands were held back and may be sent now. */
+  listen(listener: (things: readonly string[]) => void): void {
+    this.#listener = listener;
+  }
+
+  /** A command is being written for the first time, and must not be sent yet. */
+  hold(id: string): void {
+    this.#held.add(id);
+  }
+
+  /** The write of these commands is over. */
+  release(commands: readonly CommandView[]): void {
+    for (const { id } of commands) this.#held.delete(id);
+    this.#listener?.(commands.map(({ thing }) => thing));
+  }
+
+  isHeld(id: string): boolean {
+    return this.#held.has(id);
+  }
+
+  /**
+   * The commands that may be sent at `nowMs`, in the order of the ids; undefined for one that may not: it is over, or its
+   * time is.
+   * @throws HoldfastError store (retry) while the store is away
+   */
+  async load(ids: readonly string[], nowMs: number): Promise<(CommandView | undefined)[]> {
+    const values = await this.things.commands(ids);
+    return values.map((value) => {
+      const command = value === undefined ? undefined : decodeCommand(value);
+      return command !== undefined && isOpen(command) && command.expiresAt > nowMs ? command : undefined;
+    });
+  }
+
+  /** Writes down that commands were sent; resolves once that is durable, or the outbox is closed. */
+  async sent(notes: readonly SentNote[]): Promise<void> {
+    for (let start = 0; start < notes.length && !this.#closed;) {
+      const step = notes.slice(start, start + NOTES_A_CHANGE);
+      if (await this.#write(step)) start += step.length;
+    }
+  }
+
+  /** Gives up what it waits for. */
+  close(): void {
+    this.#closing.abort();
+  }
+
+  get #closed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+
+  /** @returns false where the store was away, after a while */
+  async #write(notes: readonly SentNote[]): Promise<boolean> {
+    const ids = notes.map(({ id }) => id);
+    try {
+      await this.things.change([], ids, (_, values, put) => {
+        for (const [index, value] of values.entries()) {
+          // It may be gone: over, and kept no longer.
+          if (value === undefined) continue;
+          const before = decodeCommand(value);
+          const after = sentCommand(before, notes[index]!.atMs);
+          put(commandWrite(after, this.retentionMs));
+          if (before.state !== after.state) this.metrics.commands.inc({ state: after.state });
+        }
+      });
+      return true;
+    } catch (error) {
+      if (!(error instanceof HoldfastError) || !error.retry) throw error;
+      if (!this.#closed)
+        this.log.warn({ err: error }, `could not write that commands were sent; again in ${RETRY_MS} ms`);
+      // What ends the wait early is that the outbox is closed.
+      await sleep(RETRY_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
+      return false;
+    }
+  }
+}
