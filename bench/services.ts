@@ -105,16 +105,20 @@ export async function startShadow(
   addresses: RouterAddresses,
   settings: Environment,
 ): Promise<ShadowService> {
-  const port = await freePort();
-  const downlink = `tcp://127.0.0.1:${await freePort()}`;
+  const own = await shadowAddresses();
   const service = await startService(context, 'shadow', {
-    SHADOW_LISTEN: `127.0.0.1:${port}`,
-    SHADOW_DOWNLINK: downlink,
+    ...own,
     SHADOW_ROUTER_FETCH: addresses.consumers,
     SHADOW_ROUTER_PUBLISH: addresses.publish,
     ...settings,
   });
-  return { ...service, port, downlink };
+  return { ...service, port: Number(own.SHADOW_LISTEN.split(':')[1]), downlink: own.SHADOW_DOWNLINK };
+}
+
+/** Where a shadow listens, on ports that are free now. */
+export async function shadowAddresses(): Promise<{ SHADOW_LISTEN: string; SHADOW_DOWNLINK: string }> {
+  const [listen, downlink] = [await freePort(), await freePort()];
+  return { SHADOW_LISTEN: `127.0.0.1:${listen}`, SHADOW_DOWNLINK: `tcp://127.0.0.1:${downlink}` };
 }
 
 async function startService(

@@ -11,6 +11,7 @@ import { startNode } from './processes.js';
 import type { Pinning } from './pinning.js';
 import { Redis, REDIS_EVERY_SECOND } from './redis.js';
 import { atLeast, formatNumber, type RowCollector, type Verdict } from './results.js';
+import { shadowAddresses } from './services.js';
 import { REPORTS, REPORTS_A_DEVICE, writeReports, type ReportFiles } from './shadow-reports.js';
 import { median } from './statistics.js';
 
@@ -94,12 +95,10 @@ async function run(
   const redis = needsRedis ? await Redis.start(directory, REDIS_EVERY_SECOND, pinning.others) : undefined;
   const words = [files.known, reports];
   if (name === SET) words.push(String(redis!.port), String(SETS_A_PIPELINE), String(PIPELINES));
-  const settings = {
-    SHADOW_STORE: store ?? 'lmdb',
-    ...(redis === undefined ? { SHADOW_DIRECTORY: directory } : { SHADOW_REDIS: redis.url }),
-  };
+  const settings = redis === undefined ? { SHADOW_DIRECTORY: directory } : { SHADOW_REDIS: redis.url };
+  const environment = store === undefined ? {} : { SHADOW_STORE: store, ...settings, ...(await shadowAddresses()) };
   const path = packagePath('dist', 'bench', script);
-  const child = startNode(name, path, words, settings, context.nodeOptions, pinning.measured);
+  const child = startNode(name, path, words, environment, context.nodeOptions, pinning.measured);
   try {
     await child.message('ready', DEADLINE_MS);
     const redisBefore = redis?.process.cpuSeconds() ?? 0;

@@ -1,15 +1,14 @@
 /**
- * Shadow's engine as a bench runs it within a process of its own: the real store, Things and Apply with the defaults of
- * services/shadow/config.ts, fed with batches from memory in the place of a router. Everything about what is durable is
- * read from the store's own writes.
+ * Shadow as a bench runs it within a process of its own: all its parts, put together as the service puts them, with the
+ * defaults of services/shadow/config.ts, fed with batches from memory in the place of a router. What is durable is told
+ * by the store's own writes.
  */
 import { pino } from 'pino';
-import { Apply, type ResultTaker } from '../services/shadow/apply.js';
 import { readShadowConfig } from '../services/shadow/config.js';
 import { LmdbStore } from '../services/shadow/lmdb-store.js';
 import { RedisStore } from '../services/shadow/redis-store.js';
+import { createShadow } from '../services/shadow/shadow.js';
 import type { Change, Store } from '../services/shadow/store.js';
-import { Things } from '../services/shadow/things.js';
 import { readBatchHeader } from '../shared/batch.js';
 import type { Delivery, DeliverySource } from '../shared/delivery.js';
 import { Registry } from '../shared/metrics.js';
@@ -30,18 +29,33 @@ export function makeStore(): Store {
 export class Engine {
   /** Things and changes that were written. */
   written = { things: 0, changes: 0 };
-  readonly store = makeStore();
   readonly #source = new MemorySource();
   readonly #durable = new Signal();
+  readonly #shadow = createShadow({
+    config: readShadowConfig(),
+    source: this.#source,
+    context: undefined,
+    registry: new Registry(),
+    log,
+    onFailure: fail,
+  });
   #through = START;
 
-  private constructor() {}
+  private constructor() {
+    this.#watchWrites();
+  }
 
-  /** Opens the store and runs the engine on it. */
+  /** Opens the store and runs shadow on it. */
   static async start(): Promise<Engine> {
     const engine = new Engine();
-    await engine.#start();
+    const { parts, things } = engine.#shadow;
+    for (const part of parts) await part.start?.();
+    await things.resume(REPORTS_QUEUE_ID);
     return engine;
+  }
+
+  get store(): Store {
+    return this.#shadow.store;
   }
 
   /** Applies batches. Resolves when all of it is in the store. */
@@ -49,27 +63,6 @@ export class Engine {
     const { position } = readBatchHeader(batches.at(-1)!);
     this.#source.feed(batches);
     while (comparePositions(this.#through, position) < 0) await this.#durable.wait(LOOK_EVERY_MS);
-  }
-
-  async #start(): Promise<void> {
-    const { hotThings, flushMs, documentBytes, depth } = readShadowConfig();
-    const store = this.store;
-    this.#watchWrites();
-    const things = new Things({
-      store,
-      hotThings,
-      flushMs,
-      registry: new Registry(),
-      log,
-      onApplied: () => undefined,
-      onFailure: fail,
-    });
-    const limits = { documentBytes, depth };
-    const apply = new Apply({ source: this.#source, things, results: NO_RESULTS, limits, log, onFailure: fail });
-    await store.open();
-    await things.start();
-    await things.resume(REPORTS_QUEUE_ID);
-    await apply.start();
   }
 
   #watchWrites(): void {
@@ -115,9 +108,6 @@ class MemorySource implements DeliverySource {
   }
 }
 
-/** No command is under way: what is measured are reports. */
-const NO_RESULTS: ResultTaker = { readResult: () => undefined, applyResult: () => 'unknown_command' };
-
-function fail(error: Error): never {
+function fail(error: unknown): never {
   throw error;
 }

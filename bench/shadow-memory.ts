@@ -8,6 +8,7 @@ import type { BenchContext } from './context.js';
 import { restingMemory } from './idle.js';
 import { startNode, type BenchProcess } from './processes.js';
 import { atMost, type RowCollector, type Verdict } from './results.js';
+import { shadowAddresses } from './services.js';
 import { DEVICES } from './shadow-reports.js';
 
 const SIDE = 'a hot thing';
@@ -16,7 +17,7 @@ const DEADLINE_MS = 60_000;
 export async function measureMemory(context: BenchContext, rows: RowCollector): Promise<Verdict> {
   const directory = context.newDirectory('shadow');
   const options = ['--expose-gc', '--import', packagePath('dist', 'bench', 'collect-garbage.js')];
-  const settings = { SHADOW_STORE: 'lmdb', SHADOW_DIRECTORY: directory };
+  const settings = { SHADOW_STORE: 'lmdb', SHADOW_DIRECTORY: directory, ...(await shadowAddresses()) };
   const child = startNode('hot things', packagePath('dist', 'bench', 'hot-things.js'), [], settings, options);
   try {
     await child.message('ready', DEADLINE_MS);
