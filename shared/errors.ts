@@ -23,6 +23,8 @@ export type ErrorCode =
   | 'device_closed'
   | 'device_refused'
   | 'buffer_full'
+  | 'shadow_away'
+  | 'handler_failed'
   | 'start_failed'
   | 'stop_timeout';
 

@@ -14,10 +14,7 @@ import { HoldfastError } from '../../shared/errors.js';
 import type { Engine } from './engines.js';
 
 /** What applications see of an engine. */
-interface EngineState {
-  readonly health?: number;
-  readonly throttle?: number;
-}
+type EngineState = { readonly health?: number; readonly throttle?: number };
 
 const FULL_THROTTLE = 100;
 const REBOOT_MS = 2_000;

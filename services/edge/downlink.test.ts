@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import fc from 'fast-check';
 import { test, type Test } from 'tap';
+import { Device } from '../../shared/device.js';
 import { DownlinkType, encodeDownlink } from '../../shared/downlink-frames.js';
 import {
   BINARY_PROTOCOL,
@@ -373,6 +374,46 @@ void test('frames of the downlink that make no sense are counted, and the device
   await socket.close();
   await text.close();
 });
+
+for (const protocol of ['json', 'binary'] as const) {
+  void test(`${protocol}: a device of ours does deltas and commands through the real edge, and gets its shadow`, async (t) => {
+    const id = `ours-${protocol}`;
+    const device = new Device({ url: `ws://127.0.0.1:${edge.port}`, id, protocol, minBackoffMs: 1, maxBackoffMs: 20 });
+    t.teardown(() => device.close());
+    device.onDelta((delta) => delta);
+    device.onCommand(({ data }) => ({ did: data }));
+    device.connect();
+    await shadow.untilSubscribed(id);
+    await shadow.delta(id, { throttle: 7 }, 3);
+    await shadow.command(id, { id: 'c-1', name: 'do', data: 1, expires: Date.now() + 60_000 });
+    const asked = device.getShadow();
+    await until(() => shadow.of(id).includes('question'));
+    await shadow.shadow(id, { state: { reported: { throttle: 7 } } });
+    t.same(await asked, { state: { reported: { throttle: 7 } } });
+    await until(() => device.lastSeq === 2);
+    await device.flushed();
+    await device.disconnect();
+    await until(() => !shadow.subscribed.has(id));
+    device.connect();
+    await shadow.untilSubscribed(id);
+    await shadow.command(id, { id: 'c-1', name: 'do', data: 1, expires: Date.now() + 60_000 });
+    await until(() => device.lastSeq === 3);
+    await device.flushed();
+    const result = '{"id":"c-1","status":"SUCCEEDED","data":{"did":1}}';
+    const stored = (await edge.stored(id)).filter(({ seq }) => seq > 0).map(({ kind, payload }) => [kind, payload]);
+    t.same(stored, [
+      [2, '{"throttle":7}'],
+      [3, result],
+      [3, result],
+    ]);
+    await shadow.close();
+    await untilConnected(0);
+    await t.rejects(device.getShadow(), { code: 'shadow_away', retry: true });
+    t.ok(device.connected);
+    shadow = await TestDownlink.listen(edge.downlinkPort);
+    await untilConnected(1);
+  });
+}
 
 void test('the edge ends cleanly with devices connected and shadow there', async (t) => {
   const socket = await edge.connect('end');

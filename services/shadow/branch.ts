@@ -14,17 +14,32 @@ import { emptyObject, jsonBytes } from './patch.js';
 export type Leaf = boolean | number | string | readonly Json[];
 export type Value = Leaf | Branch;
 
+/** Shared by empty branches: fields are never added to an array that is there. */
+const NO_VALUES: Value[] = [];
+const NO_TIMES: number[] = [];
+
+/** Beside a branch, which has its own: nothing compares with it. */
+export const NO_TIME = NaN;
+
 export class Branch {
-  /** @param times of leaves, ms since 1970; 0 beside branches, which have their own */
+  /** @param times of leaves, ms since 1970; NO_TIME beside branches */
   constructor(
     public timeMs: number,
     public names: Names = NO_NAMES,
-    public values: Value[] = [],
-    public times: number[] = [],
+    public values: Value[] = NO_VALUES,
+    public times: number[] = NO_TIMES,
   ) {}
 
   get isEmpty(): boolean {
     return this.values.length === 0;
+  }
+
+  /** The newest time of its fields; -Infinity where there are none. */
+  get newestMs(): number {
+    return this.values.reduce<number>(
+      (newest, value, at) => Math.max(newest, value instanceof Branch ? value.timeMs : this.times[at]!),
+      -Infinity,
+    );
   }
 
   get(name: string): Value | undefined {

@@ -152,7 +152,7 @@ export class LmdbStore implements Store {
       isOurs = await environment.fence.commit(put);
     } catch (error) {
       const cause = await causeOfFailure(error);
-      throw this.#fail('commit_failed', `failed: ${messageOf(cause)}`, cause);
+      throw this.#fail('commit_failed', `failed: ${messageOf(cause)}; nothing of it was confirmed`, cause);
     }
     if (!isOurs) throw this.#fail('fenced', 'was refused: another process has opened the store since');
   }
@@ -164,7 +164,7 @@ export class LmdbStore implements Store {
   }
 
   #fail(code: 'commit_failed' | 'fenced', what: string, cause?: unknown): HoldfastError {
-    const message = `a commit to the store in ${this.#options.path} ${what}; nothing of it was written`;
+    const message = `a commit to the store in ${this.#options.path} ${what}`;
     this.#failure = new HoldfastError(code, message, false, cause);
     return this.#failure;
   }

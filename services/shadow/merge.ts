@@ -18,7 +18,7 @@
  * A removal, and a value that an object took the place of, is remembered as long as late patches must be known by it
  * (removals.ts). That memory is bounded: a patch older than a forgotten removal can bring a field back.
  */
-import { Branch, type Leaf, type Value } from './branch.js';
+import { Branch, NO_TIME, type Leaf, type Value } from './branch.js';
 import { isJsonObject, type Json, type JsonObject } from './json.js';
 import { replacedBytes, saysAnything } from './patch.js';
 import { Removals, type Path } from './removals.js';
@@ -51,7 +51,7 @@ export class Merge {
 
   removeAll(): void {
     const { root } = this.#into;
-    const isNewest = root.timeMs <= this.#timeMs;
+    const isNewest = root.newestMs <= this.#timeMs;
     if (root.removeUntil(this.#timeMs)) this.changed = true;
     if (this.#remember(ROOT, this.#timeMs) && isNewest) this.changed = true;
   }
@@ -62,31 +62,36 @@ export class Merge {
     let edit: Edit | undefined;
     let isEmpty = true;
     let isSaid = false;
+    let replaced = 0;
     let expected = 0;
     for (const key in patch) {
       isEmpty = false;
       const value = patch[key]!;
       // A device mostly says the same fields in the same order.
       const at = names.list[expected] === key ? expected : names.find(key);
-      const current = at < 0 ? undefined : values[at]!;
-      if (at >= 0) expected = at + 1;
-      if (typeof value !== 'object' && current !== undefined && !(current instanceof Branch)) {
-        isSaid = true;
-        if (times[at]! > timeMs) continue;
-        this.changed = true;
-        this.replaced += replacedBytes(key, current);
+      expected = at + 1;
+      // The way of almost every field of every report; a branch has no time here.
+      if (at >= 0 && typeof value !== 'object' && times[at]! <= timeMs) {
         values[at] = value;
         times[at] = timeMs;
+        isSaid = true;
+        replaced += replacedBytes(key);
         continue;
       }
+      const current = at < 0 ? undefined : values[at]!;
       if (saysAnything(value)) isSaid = true;
-      const next = this.#field(current, times[at] ?? 0, value, [...path, key]);
+      const next = this.#field(current, at < 0 ? 0 : times[at]!, value, [...path, key]);
       if (next !== current) (edit ??= new Edit(branch)).put(key, at, next, timeMs);
     }
     edit?.finish();
-    if ((isSaid || isEmpty) && branch.timeMs < timeMs) {
+    if (replaced > 0) {
+      this.changed = true;
+      this.replaced += replaced;
+    }
+    // The root is always there; its time is not needed, and setting it would cost every report a miss of the cache.
+    if (path.length > 0 && (isSaid || isEmpty) && branch.timeMs < timeMs) {
       branch.timeMs = timeMs;
-      if (isEmpty && path.length > 0) this.changed = true;
+      if (isEmpty) this.changed = true;
     }
   }
 
@@ -172,7 +177,7 @@ class Edit {
 
   /** @param at where the field is now; -1: nowhere */
   put(name: string, at: number, value: Value | undefined, timeMs: number): void {
-    const leafMs = value instanceof Branch ? 0 : timeMs;
+    const leafMs = value instanceof Branch ? NO_TIME : timeMs;
     if (value === undefined) this.#gone.add(at);
     else if (at < 0) {
       this.#names.push(name);

@@ -44,6 +44,8 @@ export interface NotifyOptions {
   readonly onFailure: (error: unknown) => void;
   /** ms since 1970; for tests. */
   readonly clock?: () => number;
+  /** How long those wait whose edge had no room; for tests. */
+  readonly retryMs?: number;
 }
 
 /** A command that a connection has not been given. */
@@ -61,6 +63,7 @@ const KEPT_BACK: readonly string[] = ['latest', 'connected'];
 export class Notify implements Part {
   readonly name = 'notify';
   readonly #clock: () => number;
+  readonly #retryMs: number;
   readonly #changed = new Backlog<Connection>();
   readonly #arrived = new Backlog<Connection>();
   readonly #failed = new Backlog<Connection>();
@@ -72,6 +75,7 @@ export class Notify implements Part {
 
   constructor(private readonly options: NotifyOptions) {
     this.#clock = options.clock ?? Date.now;
+    this.#retryMs = options.retryMs ?? RETRY_MS;
     const { downlink, things, outbox } = options;
     downlink.listen({
       onArrival: (connection) => this.#look(connection, this.#arrived),
@@ -104,7 +108,7 @@ export class Notify implements Part {
     if (connection.waiting || this.#stopped) return;
     connection.waiting = true;
     backlog.push(connection);
-    if (backlog === this.#failed) this.#retry ??= setTimeout(() => this.#tryAgain(), RETRY_MS);
+    if (backlog === this.#failed) this.#retry ??= setTimeout(() => this.#tryAgain(), this.#retryMs);
     else this.#wake();
   }
 

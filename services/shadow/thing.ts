@@ -63,6 +63,11 @@ export class Thing {
     this.revision++;
   }
 
+  /** As it was stored. */
+  restorePending(ids: readonly string[]): void {
+    this.#pending = ids;
+  }
+
   /**
    * Merges a report of the device into the classic shadow.
    * @param timeMs when it was said, at the latest when it was received
@@ -82,14 +87,7 @@ export class Thing {
    * @param effectiveMs what decides which is newer, before `seq`
    * @param timeMs the record's own time, which views show
    */
-  applyTelemetry(
-    batch: Buffer,
-    start: number,
-    end: number,
-    effectiveMs: number,
-    timeMs: number,
-    seq: number,
-  ): void {
+  applyTelemetry(batch: Buffer, start: number, end: number, effectiveMs: number, timeMs: number, seq: number): void {
     (this.latest ??= new Latest()).apply(batch, start, end, effectiveMs, timeMs, seq);
   }
 

@@ -61,15 +61,22 @@ export class HttpClient {
 
 /** A connection whose bytes are the test's own. */
 export class RawClient {
-  #received = Buffer.alloc(0);
+  #received = '';
   isClosed = false;
-  readonly #closed: Promise<unknown>;
+  /** Called at whatever happens. */
+  #wake = (): void => undefined;
 
   private constructor(readonly socket: Socket) {
-    socket.on('data', (bytes: Buffer) => (this.#received = Buffer.concat([this.#received, bytes])));
+    socket.on('data', (bytes: Buffer) => {
+      this.#received += bytes.toString('latin1');
+      this.#wake();
+    });
+    socket.on('close', () => {
+      this.isClosed = true;
+      this.#wake();
+    });
     // A reset is an end like any other here.
     socket.on('error', () => socket.destroy());
-    this.#closed = once(socket, 'close').then(() => (this.isClosed = true));
   }
 
   static async open(port: number): Promise<RawClient> {
@@ -80,7 +87,7 @@ export class RawClient {
   }
 
   get received(): string {
-    return this.#received.toString('latin1');
+    return this.#received;
   }
 
   write(bytes: string | Buffer): void {
@@ -89,17 +96,17 @@ export class RawClient {
 
   /** Waits until what was received satisfies, or the connection is closed. */
   async until(condition: (received: string) => boolean): Promise<void> {
-    while (!condition(this.received) && !this.isClosed) {
-      await Promise.race([once(this.socket, 'data'), this.#closed]);
+    while (!condition(this.#received) && !this.isClosed) {
+      await new Promise<void>((resolve) => (this.#wake = resolve));
     }
   }
 
   async closed(): Promise<void> {
-    await this.#closed;
+    await this.until(() => false);
   }
 
   async end(): Promise<void> {
     this.socket.destroy();
-    await this.#closed;
+    await this.closed();
   }
 }

@@ -63,8 +63,8 @@ export async function countedIn(store: Store): Promise<number> {
   const due = await store.dueCommands(Number.MAX_SAFE_INTEGER, 1_000);
   const newest = await store.listCommands('counted-0', '', 1_000);
   const commands = await store.loadCommands(ids);
-  const isWhole = `${due}` === `${ids}` && `${newest.reverse()}` === `${ids}` && !commands.includes(undefined);
-  if (!isWhole) throw new Error(`the commands are not as of ${n}: ${due} and ${newest}`);
+  const isWhole = due.join() === ids.join() && newest.reverse().join() === ids.join() && !commands.includes(undefined);
+  if (!isWhole) throw new Error(`the commands are not as of ${n}: ${due.join()} and ${newest.join()}`);
   return n;
 }
 

@@ -46,7 +46,7 @@ export class ShadowHttp {
   }
 
   static async start(
-    t: Test,
+    t: Pick<Test, 'teardown'>,
     options: Partial<HttpOptions> = {},
     contract = new ApiContract(OPENAPI),
   ): Promise<ShadowHttp> {
@@ -58,11 +58,13 @@ export class ShadowHttp {
       64,
     );
     http.#client = client;
-    t.teardown(async () => {
-      client.close();
-      await http.endpoint.stop();
-    });
+    t.teardown(() => http.stop());
     return http;
+  }
+
+  async stop(): Promise<void> {
+    this.#client?.close();
+    await this.endpoint.stop();
   }
 
   get port(): number {

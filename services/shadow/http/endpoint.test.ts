@@ -195,6 +195,8 @@ void test('query parameters that are not known, come twice or make no sense are 
     [`${SHADOW}?name=%zz`, /is not percent-encoded UTF-8$/],
     [`${SHADOW}?name=a&`, /^"" is not a query parameter/],
     ['/commands/00000000-0000-7000-8000-000000000000?x', /^"x" is not a query parameter of this path; none is$/],
+    ['/?x=1', /^"x" is not a query parameter of this path; none is$/],
+    ['/openapi.json?x', /^"x" is not a query parameter of this path; none is$/],
     ['/things?connected=yes', /^connected must be true or false$/],
     ['/things?connected', /^connected must be true or false$/],
     ['/things?type=', /^type must be text of 1 to 256 characters$/],

@@ -38,6 +38,8 @@ export interface HttpOptions {
   readonly maxBodyBytes: number;
   /** How long the service may take for an answer. */
   readonly answerWithinMs?: number;
+  /** How long stop waits for the requests under way. */
+  readonly stopWithinMs?: number;
 }
 
 const ANSWER_WITHIN_MS = 30_000;
@@ -94,10 +96,12 @@ export class HttpEndpoint implements Part {
     this.#stopping = true;
     this.#listener?.close();
     if (this.#underWay.size > 0) {
+      let timer: NodeJS.Timeout | undefined;
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
-        setTimeout(resolve, STOP_WITHIN_MS).unref();
+        timer = setTimeout(resolve, this.options.stopWithinMs ?? STOP_WITHIN_MS);
       });
+      clearTimeout(timer);
     }
     clearInterval(this.#sweeper);
     for (const exchange of [...this.#underWay]) exchange.cut();
@@ -119,13 +123,16 @@ export class HttpEndpoint implements Part {
       },
     });
     this.#underWay.add(exchange);
-    const page = method === 'GET' || method === 'HEAD' ? PAGES.get(path) : undefined;
-    if (page !== undefined) {
-      route.label = `GET ${path}`;
-      this.#answer(exchange, page);
-      return;
-    }
+    // Without a query this build gives undefined, against its types.
+    const queryText = request.getQuery() || '';
     try {
+      const page = method === 'GET' || method === 'HEAD' ? PAGES.get(path) : undefined;
+      if (page !== undefined) {
+        route.label = `GET ${path}`;
+        readQuery(queryText, []);
+        this.#answer(exchange, page);
+        return;
+      }
       this.#admit(request);
       const matched = matchPath(path);
       if (matched === undefined && !PAGES.has(path)) throw new RequestError(404, 'there is no such path');
@@ -137,8 +144,7 @@ export class HttpEndpoint implements Part {
       }
       route.label = `${found.method} ${found.path}`;
       checkHeaders(found.method, this.options.maxBodyBytes, (name) => request.getHeader(name));
-      // Without a query this build gives undefined, against its types.
-      const query = readQuery(request.getQuery() || '', found.query);
+      const query = readQuery(queryText, found.query);
       void this.#serve(exchange, found, { ...readSegments(matched), query, body: undefined });
     } catch (error) {
       this.#fail(exchange, error, undefined);
@@ -203,7 +209,8 @@ export class HttpEndpoint implements Part {
   #sweep(): void {
     const nowMs = performance.now();
     for (const exchange of [...this.#underWay]) {
-      if (exchange.deadlineMs === undefined || exchange.deadlineMs > nowMs) continue;
+      const { status, deadlineMs } = exchange;
+      if (status !== undefined || deadlineMs === undefined || deadlineMs > nowMs) continue;
       const message = 'this took too long; whether it is done is not known: ask again, with the version that you know';
       this.#fail(exchange, new RequestError(503, message), undefined);
     }

@@ -106,6 +106,11 @@ const STATUSES = {
 const EVERYWHERE = [400, 401, 403, 429, 500, 503] as const;
 const WITH_BODY = [413, 415] as const;
 
+/** Of what everybody may read: the only thing that can be wrong is a query. */
+export const PAGE_ERRORS: Readonly<Record<`${number}`, Reference>> = {
+  400: { $ref: '#/components/responses/BadRequest' },
+};
+
 /** The errors that every operation has, and these. */
 export function errors(...more: readonly (keyof typeof STATUSES)[]): Readonly<Record<`${number}`, Reference>> {
   const statuses = [...EVERYWHERE, ...more].sort((a, b) => a - b);

@@ -3,7 +3,7 @@
  * answer of the server to it, and see to it that there is nothing in it that the server does not do.
  */
 import { VERSION } from '../../../shared/version.js';
-import { JSON_TYPE, PARAMETERS, RESPONSES, errors, errorsWithBody, parameters } from './openapi-parts.js';
+import { JSON_TYPE, PAGE_ERRORS, PARAMETERS, RESPONSES, errors, errorsWithBody, parameters } from './openapi-parts.js';
 import { SCHEMAS, schema } from './openapi-schemas.js';
 import type { OpenApi, Operation, PathItem, Response } from './openapi-types.js';
 
@@ -137,6 +137,7 @@ const rest: OpenApi['paths'] = {
       security: NOBODY_ASKED,
       responses: {
         200: { description: 'A few lines.', content: { 'text/plain; charset=utf-8': { schema: { type: 'string' } } } },
+        ...PAGE_ERRORS,
       },
     },
   },
@@ -148,6 +149,7 @@ const rest: OpenApi['paths'] = {
       security: NOBODY_ASKED,
       responses: {
         200: { description: 'It.', content: { [JSON_TYPE]: { schema: { type: 'object', required: ['openapi'] } } } },
+        ...PAGE_ERRORS,
       },
     },
   },

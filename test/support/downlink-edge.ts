@@ -1,0 +1,104 @@
+/**
+ * An edge as shadow's downlink sees it: a real XSUB socket that subscribes to devices and reads what is sent to them. As a
+ * script it is an edge in a process of its own, to be killed: `downlink-edge.js <endpoint> <first device> <devices>`.
+ */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+import { XSubscriber } from 'zeromq';
+import { decodeDownlink, downlinkTopic, encodeQuestion, type DownlinkMessage } from '../../shared/downlink-frames.js';
+import { SOCKET_OPTIONS } from '../../shared/links.js';
+
+export class DownlinkEdge {
+  readonly received: DownlinkMessage[] = [];
+  /** Messages that were no message to a device. */
+  malformed = 0;
+  readonly #socket: XSubscriber;
+  #isReading = true;
+  readonly #reading: Promise<void>;
+  #sending = Promise.resolve();
+
+  constructor(endpoint: string, receiveHighWaterMark = 4_096) {
+    this.#socket = new XSubscriber({ ...SOCKET_OPTIONS, sendHighWaterMark: 0, receiveHighWaterMark });
+    this.#socket.connect(endpoint);
+    this.#reading = this.#read();
+  }
+
+  subscribe(deviceId: string): void {
+    this.raw(Buffer.from(`\x01${downlinkTopic(deviceId)}`, 'latin1'));
+  }
+
+  cancel(deviceId: string): void {
+    this.raw(Buffer.from(`\0${downlinkTopic(deviceId)}`, 'latin1'));
+  }
+
+  ask(deviceId: string): void {
+    this.raw(encodeQuestion(deviceId));
+  }
+
+  raw(frame: Buffer | Buffer[]): void {
+    this.#sending = this.#sending.then(() => this.#socket.send(frame));
+  }
+
+  /** Resolves once all that was said is with ZeroMQ. */
+  said(): Promise<void> {
+    return this.#sending;
+  }
+
+  /** Reads no more, after the next message: its socket and the link fill up. */
+  stopReading(): void {
+    this.#isReading = false;
+  }
+
+  of(deviceId: string): DownlinkMessage[] {
+    return this.received.filter((message) => message.deviceId === deviceId);
+  }
+
+  async close(): Promise<void> {
+    await this.#sending;
+    this.#socket.close();
+    await this.#reading;
+  }
+
+  async #read(): Promise<void> {
+    for await (const frames of this.#socket) {
+      const message = frames.length === 3 ? decodeDownlink(frames) : undefined;
+      if (message === undefined) this.malformed++;
+      else this.received.push(message);
+      if (!this.#isReading) return;
+    }
+  }
+}
+
+/** An edge in its own process, with devices `<prefix>-0` and on. */
+export class EdgeProcess {
+  readonly #child: ChildProcess;
+
+  constructor(endpoint: string, prefix: string, devices: number) {
+    this.#child = fork(fileURLToPath(import.meta.url), [endpoint, prefix, String(devices)], { stdio: 'ignore' });
+  }
+
+  /** How many messages it has received; it says so when it is asked. */
+  async received(): Promise<number> {
+    const answer = once(this.#child, 'message') as Promise<[number]>;
+    this.#child.send('received');
+    return (await answer)[0];
+  }
+
+  async kill(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exit = once(this.#child, 'exit');
+    this.#child.kill('SIGKILL');
+    await exit;
+  }
+}
+
+async function main([endpoint, prefix, devices]: readonly string[]): Promise<void> {
+  const edge = new DownlinkEdge(endpoint!);
+  process.on('message', () => process.send!(edge.received.length));
+  process.on('disconnect', () => process.exit());
+  for (let device = 0; device < Number(devices); device++) edge.subscribe(`${prefix!}-${device}`);
+  await edge.said();
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv.slice(2));
