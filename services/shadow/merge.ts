@@ -29,7 +29,7 @@ const NO_REMOVALS = new Removals();
 /** What is merged into: a section. */
 export interface Merged {
   readonly root: Branch;
-  removals: Removals | undefined;
+  removals?: Removals | undefined;
 }
 
 export class Merge {
