@@ -15,10 +15,7 @@ import { shadowAddresses } from './services.js';
 import { REPORTS, REPORTS_A_DEVICE, writeReports, type ReportFiles } from './shadow-reports.js';
 import { median } from './statistics.js';
 
-/**
- * What was fastest: 161,000 SETs a second. One pipeline of 100 at a time came to 105,000, four of 100 to 158,000, one of
- * 1,000 to 118,000, two of 3,000 to 119,000.
- */
+/** What was fastest; bench/README.md says beside what. */
 export const SETS_A_PIPELINE = 300;
 export const PIPELINES = 2;
 

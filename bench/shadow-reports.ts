@@ -24,7 +24,18 @@ export interface ReportFiles {
 }
 
 const EPOCH = 1;
-const FIELDS = ['fanSpeed', 'coreSpeed', 'inletT', 'outletT', 'bypass', 'pressure', 'fuelFlow', 'bleedAir', 'vibration', 'surgeMargin'];
+const FIELDS = [
+  'fanSpeed',
+  'coreSpeed',
+  'inletT',
+  'outletT',
+  'bypass',
+  'pressure',
+  'fuelFlow',
+  'bleedAir',
+  'vibration',
+  'surgeMargin',
+];
 /** A prime: a step that is no multiple of it never repeats a value at once. */
 const VALUES = 8_999;
 const VALUE_STEP = 1_009;

@@ -4,9 +4,10 @@ import { findPinning } from './pinning.js';
 import { describeRedis, redisVersion, REDIS_EVERY_SECOND } from './redis.js';
 import { RowCollector, type PartResult, type Verdict } from './results.js';
 import { measureApply, PIPELINES, SETS_A_PIPELINE } from './shadow-apply.js';
+import { CHANGES, measureDownlink } from './shadow-latency.js';
 import { measureMemory } from './shadow-memory.js';
 import { DEVICES, reportOf, REPORTS } from './shadow-reports.js';
-import { measureSize } from './shadow-size.js';
+import { measureSize, STORED_THINGS } from './shadow-size.js';
 
 /** The part `shadow`. */
 export async function benchShadow(context: BenchContext): Promise<PartResult> {
@@ -15,6 +16,7 @@ export async function benchShadow(context: BenchContext): Promise<PartResult> {
   const hasRedis = (await redisVersion()) !== undefined;
   const verdicts: Verdict[] = [];
   verdicts.push(...(await measureApply(context, rows, pinning, hasRedis)));
+  await measureDownlink(context, rows, hasRedis);
   verdicts.push(await measureMemory(context, rows));
   verdicts.push(...(await measureSize(context, rows, hasRedis)));
   return {
@@ -29,6 +31,8 @@ export async function benchShadow(context: BenchContext): Promise<PartResult> {
       cores: pinning.about,
       shadow: 'its defaults',
       redis: describeRedis(REDIS_EVERY_SECOND),
+      'desired changes': CHANGES,
+      'things in a store': STORED_THINGS,
       'SETs a pipeline': SETS_A_PIPELINE,
       'pipelines under way': PIPELINES,
     },
