@@ -14,7 +14,7 @@ import { newRouterAddresses, startRouter, startShadow } from './services.js';
 import { deviceOf } from './shadow-reports.js';
 
 export const STORED_THINGS = 1_000_000;
-const DEADLINE_MS = 120_000;
+const DEADLINE_MS = 300_000;
 
 type Settings = Readonly<Record<string, string>>;
 
