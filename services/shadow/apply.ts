@@ -40,6 +40,8 @@ interface Needs {
   /** What the batch needs in memory and is not there. */
   readonly things: Set<string>;
   readonly commands: Set<string>;
+  /** Whether things may go on referring to the batch. */
+  hasTelemetry: boolean;
 }
 
 export class Apply implements Part {
@@ -91,18 +93,20 @@ export class Apply implements Part {
     }
     const oldestMs = this.#apply(batch, needs.slots);
     this.#through = position;
-    things.applied(position, batch.length, oldestMs);
+    // Reports are read at once; telemetry is left where it is until it is written.
+    things.applied(position, needs.hasTelemetry ? batch.length : 0, oldestMs);
   }
 
   #needs(batch: Buffer): Needs {
     const { things } = this.options;
-    const needs: Needs = { slots: [], things: new Set(), commands: new Set() };
+    const needs: Needs = { slots: [], things: new Set(), commands: new Set(), hasTelemetry: false };
     const cursor = new RecordCursor(batch);
     while (cursor.next()) {
       const id = cursor.deviceId;
       const slot = things.find(id);
       if (slot === undefined) needs.things.add(id);
       else needs.slots.push(slot);
+      if (cursor.kind === Kind.telemetry) needs.hasTelemetry = true;
       if (cursor.kind !== Kind.result) continue;
       const result = readResult(parse(batch, cursor));
       if (result !== undefined && things.peekCommand(result.id) === undefined) needs.commands.add(result.id);
