@@ -84,7 +84,7 @@ export class Downlink implements Part {
     });
   }
 
-  /** Nobody may be sending any more. */
+  /** What is sent from now on is not. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#socket.close();
@@ -106,18 +106,25 @@ export class Downlink implements Part {
    * error.
    * @param version of the shadow that a delta belongs to; 0 otherwise
    * @param payload JSON
-   * @returns false, with nothing sent, where its edge has no room for more now
+   * @returns false, with nothing sent, where its edge has no room for more now, or the downlink is stopped
    */
   async send(deviceId: string, type: DownlinkType, version: number, payload: string): Promise<boolean> {
+    if (this.#stopped) return false;
     try {
       await this.#socket.send(encodeDownlink(deviceId, type, version, payload));
     } catch (error) {
+      // A send that zeromq.js had put off fails when the socket is closed under it.
+      if (this.#isStopped()) return false;
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
       this.metrics.unsent.inc();
       return false;
     }
     this.metrics.sent(type);
     return true;
+  }
+
+  #isStopped(): boolean {
+    return this.#stopped;
   }
 
   async #receive(): Promise<void> {

@@ -59,9 +59,10 @@ async function start(
 
 /** As a record of an edge does it. */
 async function note(things: Things, id: string, online: boolean, session: string): Promise<void> {
-  const [[thing]] = await things.inMemory([id], []);
-  thing!.applyPresence(online, Date.now(), session);
-  things.touch(thing!, false);
+  await things.inMemory([id], []);
+  const slot = things.find(id)!;
+  slot.value.applyPresence(online, Date.now(), session);
+  things.touch(slot, false);
 }
 
 async function isConnected(things: Things, id: string): Promise<boolean> {

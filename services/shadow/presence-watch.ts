@@ -103,12 +103,13 @@ export class PresenceWatch implements Part {
 
   async #setRight(ids: readonly string[]): Promise<void> {
     const { things, downlink } = this.options;
-    const [found] = await things.inMemory(ids, []);
-    for (const thing of found) {
-      const isHere = downlink.find(thing.id) !== undefined;
-      if (!thing.isKnown || thing.connected === isHere) continue;
-      thing.applyPresence(isHere, Date.now(), undefined);
-      things.touch(thing, false);
+    await things.inMemory(ids, []);
+    for (const id of ids) {
+      const slot = things.find(id)!;
+      const isHere = downlink.find(id) !== undefined;
+      if (!slot.value.isKnown || slot.value.connected === isHere) continue;
+      slot.value.applyPresence(isHere, Date.now(), undefined);
+      things.touch(slot, false);
     }
   }
 
