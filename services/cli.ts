@@ -9,7 +9,6 @@ import { demoFields } from './demo/config.js';
 import { edgeFields } from './edge/config.js';
 import { healthCommand } from './health/health.js';
 import { liveFields } from './live/config.js';
-import { describeInspection, inspectQueue } from './queue/inspect.js';
 import { routerFields } from './router/config.js';
 import { sendCommand } from './send/main.js';
 import { shadowFields } from './shadow/config.js';
@@ -116,6 +115,7 @@ program
     '\nExamples:\n  holdfast queue inspect ./data/edge\n  holdfast queue inspect ./data/router --json',
   )
   .action(async (directory: string, options: { json?: boolean }) => {
+    const { describeInspection, inspectQueue } = await import('./queue/inspect.js');
     const inspection = await inspectQueue(directory);
     const shown = options.json === true ? `${JSON.stringify(inspection, null, 2)}\n` : describeInspection(inspection);
     process.stdout.write(shown);

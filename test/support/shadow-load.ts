@@ -16,8 +16,8 @@ export interface ShadowLoadOptions {
 }
 
 const REPORT_INTERVAL_MS = 20;
-const DESIRE_INTERVAL_MS = 50;
-const RETRY_MS = 20;
+const DESIRE_INTERVAL_MS = 10;
+const RETRY_MS = 10;
 const MINUTE_MS = 60_000;
 
 export class ShadowLoad {
