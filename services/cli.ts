@@ -8,7 +8,7 @@ import { VERSION } from '../shared/version.js';
 import { demoFields } from './demo/config.js';
 import { edgeFields } from './edge/config.js';
 import { liveFields } from './live/config.js';
-import { describeInspection, inspectQueue } from './queue/inspect.js';
+import { queueCommand } from './queue/command.js';
 import { routerFields } from './router/config.js';
 import { sendCommand } from './send/main.js';
 import { shadowFields } from './shadow/config.js';
@@ -93,23 +93,7 @@ for (const { name, about, fields, example, load } of services) {
 }
 
 program.addCommand(sendCommand());
-
-program
-  .command('queue')
-  .description('looks into the queue of an edge or a router')
-  .command('inspect <dir>')
-  .description('depth, positions and bytes of the queue in a directory; checks every checksum (exit code 1: some fail)')
-  .option('--json', 'as JSON')
-  .addHelpText(
-    'after',
-    '\nExamples:\n  holdfast queue inspect ./data/edge\n  holdfast queue inspect ./data/router --json',
-  )
-  .action(async (directory: string, options: { json?: boolean }) => {
-    const inspection = await inspectQueue(directory);
-    const shown = options.json === true ? `${JSON.stringify(inspection, null, 2)}\n` : describeInspection(inspection);
-    process.stdout.write(shown);
-    if (inspection.damaged.length > 0) process.exitCode = 1;
-  });
+program.addCommand(queueCommand());
 
 try {
   await program.parseAsync();
