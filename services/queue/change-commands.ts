@@ -1,7 +1,8 @@
 /** The commands of `holdfast queue` that change a queue: each takes its lock, so that none works beside the service. */
-import { Command, InvalidArgumentError } from 'commander';
-import { duration, endpoint, type Field } from '../../shared/config.js';
-import { parsePosition, type Position } from '../../shared/position.js';
+import { Command } from 'commander';
+import { duration, endpoint } from '../../shared/config.js';
+import type { Position } from '../../shared/position.js';
+import { parserOf, toPosition } from './options.js';
 import { describeRemoval, dropQueue, releaseQueue, type Removal } from './release.js';
 import { describeReplay, replayQueue } from './replay.js';
 import { print, progressOn } from './terminal.js';
@@ -104,20 +105,4 @@ export function dropCommand(): Command {
 function report(removal: Removal, json: boolean | undefined): void {
   print(json, removal, describeRemoval);
   if (!removal.done) process.exitCode = 1;
-}
-
-/** Reads an option as the field of a configuration would be read. */
-function parserOf<T>(field: Field<T>): (value: string) => T {
-  return (value) => {
-    const parsed = field.parse(value);
-    if (parsed === undefined) throw new InvalidArgumentError(`allowed: ${field.allowed}`);
-    return parsed;
-  };
-}
-
-/** A position as people write it. */
-export function toPosition(value: string): Position {
-  const position = parsePosition(value);
-  if (position === undefined) throw new InvalidArgumentError('allowed: a position, epoch:offset');
-  return position;
 }

@@ -5,6 +5,7 @@
 import { Command } from 'commander';
 import { dropCommand, releaseCommand, replayCommand } from './change-commands.js';
 import { describeInspection, inspectQueue } from './inspect.js';
+import { exportCommand, tailCommand } from './record-commands.js';
 import { print, progressOn } from './terminal.js';
 import { describeVerification, verifyQueue } from './verify.js';
 
@@ -27,6 +28,8 @@ export function queueCommand(): Command {
     .addHelpText('after', HELP)
     .addCommand(inspectCommand())
     .addCommand(verifyCommand())
+    .addCommand(tailCommand())
+    .addCommand(exportCommand())
     .addCommand(replayCommand())
     .addCommand(releaseCommand())
     .addCommand(dropCommand());
