@@ -12,6 +12,7 @@ import { queueCommand } from './queue/command.js';
 import { routerFields } from './router/config.js';
 import { sendCommand } from './send/main.js';
 import { shadowFields } from './shadow/config.js';
+import { statusCommand } from './status/command.js';
 import { storageFields } from './storage/config.js';
 
 const program = new Command('holdfast')
@@ -94,6 +95,7 @@ for (const { name, about, fields, example, load } of services) {
 
 program.addCommand(sendCommand());
 program.addCommand(queueCommand());
+program.addCommand(statusCommand());
 
 try {
   await program.parseAsync();

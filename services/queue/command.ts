@@ -3,7 +3,7 @@
  * running service; what changes something stands in change-commands.ts.
  */
 import { Command } from 'commander';
-import { dropCommand, releaseCommand, replayCommand } from './change-commands.js';
+import { dropCommand, releaseCommand, replayCommand, rewindCommand } from './change-commands.js';
 import { describeInspection, inspectQueue } from './inspect.js';
 import { exportCommand, tailCommand } from './record-commands.js';
 import { print, progressOn } from './terminal.js';
@@ -24,13 +24,14 @@ Examples:
 /** The command, to be added to the program. */
 export function queueCommand(): Command {
   return new Command('queue')
-    .description('looks into the queue of an edge or a router, checks it, and replays that of a dead one')
+    .description('looks into the queue of an edge or a router, checks it, replays that of a dead one')
     .addHelpText('after', HELP)
     .addCommand(inspectCommand())
     .addCommand(verifyCommand())
     .addCommand(tailCommand())
     .addCommand(exportCommand())
     .addCommand(replayCommand())
+    .addCommand(rewindCommand())
     .addCommand(releaseCommand())
     .addCommand(dropCommand());
 }

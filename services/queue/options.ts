@@ -17,3 +17,14 @@ export const toPosition: (value: string) => Position = parserOf({
   parse: parsePosition,
   allowed: 'a position, epoch:offset',
 });
+
+/** A position, or a time in ISO 8601. */
+export const toTarget: (value: string) => Position | Date = parserOf({
+  parse: (value) => parsePosition(value) ?? parseTime(value),
+  allowed: 'a position, epoch:offset, or a time, as 2026-11-20T08:00:00Z',
+});
+
+function parseTime(value: string): Date | undefined {
+  const time = new Date(value);
+  return /^\d{4}-\d\d-\d\dT/.test(value) && !Number.isNaN(time.getTime()) ? time : undefined;
+}
