@@ -37,7 +37,7 @@ await t.test('status tells of every hop, and rewind has storage read again', asy
   const pipeline = await Pipeline.start({ environment: { ROUTER_RETAIN: '1GiB' } });
   t.teardown(() => pipeline.stop());
   const { environment, postgres, services } = pipeline;
-  const { router, storage } = services;
+  const { edge, router, storage } = services;
   const run = (...words: string[]): Promise<Ended> => runHoldfast(words, environment);
   const status = async (...words: string[]): Promise<{ code: number; status: Status }> => {
     const { code, stdout } = await run('status', '--interval', '20ms', '--json', ...words);
@@ -48,7 +48,11 @@ await t.test('status tells of every hop, and rewind has storage read again', asy
   device.connect();
   let middle = '';
   for (let round = 1; round <= ROUNDS; round++) {
-    if (round === ROUNDS / 2) middle = new Date().toISOString();
+    if (round === ROUNDS / 2) {
+      // The time of a rewind is that of the commit at the router.
+      await until(async () => (await edge.metric('holdfast_queue_records')) === 0);
+      middle = new Date().toISOString();
+    }
     for (let count = 0; count < ROUND_RECORDS; count++) device.send({ n: count });
     await device.flushed();
   }
