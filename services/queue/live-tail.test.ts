@@ -10,7 +10,7 @@ void test('the records of a device are shown as they pass, until there are enoug
   const live = await TestLive.start({ LIVE_API_TOKEN: TOKEN });
   t.teardown(() => live.stop());
   let text = '';
-  let isOver = false;
+  const tail = { isOver: false };
   const tailing = tailLive({
     url: live.url,
     token: TOKEN,
@@ -22,8 +22,8 @@ void test('the records of a device are shown as they pass, until there are enoug
       return Promise.resolve();
     },
     onNotice: (notice) => t.fail(notice),
-  }).finally(() => (isOver = true));
-  for (let seq = 1; !isOver; seq++) {
+  }).finally(() => (tail.isOver = true));
+  for (let seq = 1; !tail.isOver; seq++) {
     await live.publish([
       { device: 'press-1', seq },
       { device: 'press-2', seq },

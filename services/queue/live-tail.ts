@@ -24,7 +24,8 @@ export async function tailLive(options: LiveTailOptions): Promise<void> {
   const { url, token, device, signal } = options;
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
   const socket = new WebSocket(url, { headers });
-  const closed = once(socket, 'close');
+  // Not `once`, which would reject at an error that nobody awaits it for.
+  const closed = new Promise<void>((resolve) => void socket.once('close', () => resolve()));
   const stop = (): void => socket.terminate();
   signal.addEventListener('abort', stop);
   let shown = 0;
