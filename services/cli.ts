@@ -7,10 +7,11 @@ import { CONFIG_EXIT_CODE } from '../shared/lifecycle.js';
 import { VERSION } from '../shared/version.js';
 import { demoFields } from './demo/config.js';
 import { edgeFields } from './edge/config.js';
+import { healthCommand } from './health/health.js';
 import { liveFields } from './live/config.js';
-import { describeInspection, inspectQueue } from './queue/inspect.js';
 import { routerFields } from './router/config.js';
 import { sendCommand } from './send/main.js';
+import { shadowFields } from './shadow/config.js';
 import { storageFields } from './storage/config.js';
 
 const program = new Command('holdfast')
@@ -47,7 +48,7 @@ const services: readonly Service[] = [
   },
   {
     name: 'router',
-    about: 'takes batches from edges, keeps them on disk, publishes them to storage and live',
+    about: 'takes batches from edges, keeps them on disk, publishes them to storage, shadow and live',
     fields: routerFields,
     example: 'ROUTER_QUEUE=/var/lib/holdfast/router ROUTER_INTAKE=tcp://0.0.0.0:7310 holdfast router',
     load: () => import('./router/main.js'),
@@ -65,6 +66,14 @@ const services: readonly Service[] = [
     fields: liveFields,
     example: 'LIVE_ROUTER_PUBLISH=tcp://router:7311 holdfast live',
     load: () => import('./live/main.js'),
+  },
+  {
+    name: 'shadow',
+    about:
+      'keeps what devices report and what applications want of them, and sends the difference and commands to them',
+    fields: shadowFields,
+    example: 'SHADOW_DIRECTORY=/var/lib/holdfast/shadow SHADOW_ROUTER_FETCH=tcp://router:7312 holdfast shadow',
+    load: () => import('./shadow/main.js'),
   },
   {
     name: 'demo',
@@ -85,6 +94,16 @@ for (const { name, about, fields, example, load } of services) {
 
 program.addCommand(sendCommand());
 
+program.addCommand(
+  healthCommand({
+    edge: edgeFields.adminListen,
+    router: routerFields.adminListen,
+    shadow: shadowFields.adminListen,
+    storage: storageFields.admin,
+    live: liveFields.adminListen,
+  }),
+);
+
 program
   .command('queue')
   .description('looks into the queue of an edge or a router')
@@ -96,6 +115,7 @@ program
     '\nExamples:\n  holdfast queue inspect ./data/edge\n  holdfast queue inspect ./data/router --json',
   )
   .action(async (directory: string, options: { json?: boolean }) => {
+    const { describeInspection, inspectQueue } = await import('./queue/inspect.js');
     const inspection = await inspectQueue(directory);
     const shown = options.json === true ? `${JSON.stringify(inspection, null, 2)}\n` : describeInspection(inspection);
     process.stdout.write(shown);

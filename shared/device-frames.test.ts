@@ -55,7 +55,13 @@ void test('what an edge says is read alike from JSON and from binary', (t) => {
     ],
     [{ error: { code: 'bad_json', message: 'here' } }, encodeDown(2, 0, { code: 'bad_json', message: 'here' })],
     [{ delta: { valve: 'closed' }, version: 7 }, encodeDown(3, 7, { valve: 'closed' })],
+    [
+      { error: { code: 'refused', message: 'away', get: 'shadow' } },
+      encodeDown(2, 0, { code: 'refused', message: 'away', get: 'shadow' }),
+    ],
     [{ command }, encodeDown(4, 0, command)],
+    [{ shadow: { state: {} } }, encodeDown(6, 0, { state: {} })],
+    [{ shadow: null }, encodeDown(6, 0, null)],
     [{ hello }, encodeDown(5, 0, hello)],
   ] as const;
   for (const [value, frame] of cases) {
@@ -68,11 +74,27 @@ void test('what an edge says is read alike from JSON and from binary', (t) => {
     message: 'y',
     seq: 18,
   });
+  t.match(decodeDownText(Buffer.from('{"error":{"code":"refused","message":"away","get":"shadow"}}')), {
+    get: 'shadow',
+    seq: undefined,
+  });
   t.end();
 });
 
 void test('whatever else comes is bad_frame and nothing worse', (t) => {
-  const bad = ['', '{', '[]', 'null', '{}', '{"ack":"1"}', '{"ack":-1}', '{"ack":1.5}', '{"hello":1}', '{"error":{}}'];
+  const bad = [
+    '',
+    '{',
+    '[]',
+    'null',
+    '{}',
+    '{"ack":"1"}',
+    '{"ack":-1}',
+    '{"ack":1.5}',
+    '{"hello":1}',
+    '{"error":{}}',
+    '{"shadow":1}',
+  ];
   for (const text of bad) t.throws(() => decodeDownText(Buffer.from(text)), { code: 'bad_frame' }, text);
   t.throws(() => decodeDownFrame(Buffer.alloc(15)), { code: 'bad_frame' });
   t.throws(() => decodeDownFrame(encodeDown(9, 1)), { code: 'bad_frame' });

@@ -3,8 +3,9 @@
  *
  *   up, binary     u32 size of what follows | u8 kind | u8[3] 0 | f64 seq | f64 time, ms (0: the edge's clock) | payload
  *   up, JSON       {"seq":17,"time":1732112345678,"data":…}, or an array of them; "report" and "result" instead of "data"
+ *   a question     {"get":"shadow"}; binary: kind 6, seq 0, time 0, no payload
  *   down, binary   u8 type | u8[7] 0 | f64 seq or version (0: none) | payload, the JSON value that the key names in JSON
- *   down, JSON     {"ack":17}, {"error":{…}}, {"delta":{…},"version":7}, {"command":{…}}, {"hello":{…}}
+ *   down, JSON     {"ack":17}, {"error":{…}}, {"delta":{…},"version":7}, {"command":{…}}, {"shadow":{…}} or null, {"hello":{…}}
  *
  * A record is kept as its binary frame from the moment it is sent until it is acked: in memory, in the file buffer and, for
  * the binary protocol, on the wire it is the same bytes.
@@ -17,19 +18,32 @@ export const FRAME_HEADER_BYTES = 24;
 export const MIN_FRAME_SIZE = FRAME_HEADER_BYTES - 4;
 export const MAX_FRAME_BYTES = FRAME_HEADER_BYTES + MAX_PAYLOAD_BYTES;
 export const DOWN_HEADER_BYTES = 16;
+/** The kind of the frame by which a device asks for its shadow; it is no record. */
+export const GET_KIND = 6;
 
 /** What a device may say; `online` and `offline` are the edge's own. */
 export type DeviceKind = 'telemetry' | 'report' | 'result';
 
 /** The types of binary messages to a device. */
-export const DownType = { ack: 1, error: 2, delta: 3, command: 4, hello: 5 } as const;
+export const DownType = { ack: 1, error: 2, delta: 3, command: 4, hello: 5, shadow: 6 } as const;
+
+/** An object as JSON.parse makes it. */
+export type JsonObject = Readonly<Record<string, unknown>>;
 
 /** A message from the edge. */
 export type DownMessage =
   | { readonly type: 'ack'; readonly seq: number }
-  | { readonly type: 'error'; readonly code: string; readonly message: string; readonly seq: number | undefined }
+  | {
+      readonly type: 'error';
+      readonly code: string;
+      readonly message: string;
+      readonly seq: number | undefined;
+      /** The question that is refused, where it is about one and not about records. */
+      readonly get: string | undefined;
+    }
   | { readonly type: 'delta'; readonly delta: unknown; readonly version: number }
   | { readonly type: 'command'; readonly command: DeviceCommand }
+  | { readonly type: 'shadow'; readonly shadow: JsonObject | null }
   | { readonly type: 'hello'; readonly device: string; readonly windowBytes: number };
 
 /** What the cloud asks of a device; the answer is a record of kind `result` with the same id. */
@@ -77,6 +91,15 @@ export function encodeJsonMessage(frames: readonly Buffer[]): Buffer {
   return Buffer.concat(parts);
 }
 
+/** The message by which a device asks for its shadow. */
+export function encodeQuestion(binary: boolean): Buffer {
+  if (!binary) return Buffer.from('{"get":"shadow"}');
+  const frame = Buffer.alloc(FRAME_HEADER_BYTES);
+  frame.writeUInt32LE(MIN_FRAME_SIZE, 0);
+  frame[4] = GET_KIND;
+  return frame;
+}
+
 /**
  * Reads a binary message from the edge.
  * @throws HoldfastError bad_frame
@@ -98,6 +121,8 @@ export function decodeDownFrame(frame: Buffer): DownMessage {
       return readCommand(parseObject(frame.subarray(DOWN_HEADER_BYTES), 'a command'));
     case DownType.hello:
       return readHello(parseObject(frame.subarray(DOWN_HEADER_BYTES), 'a hello'));
+    case DownType.shadow:
+      return readShadow(parse(frame.subarray(DOWN_HEADER_BYTES), 'a shadow'));
     default:
       throw badFrame(`type ${type} is not known`);
   }
@@ -119,16 +144,16 @@ export function decodeDownText(text: Buffer): DownMessage {
     return { type: 'delta', delta, version: whole(message['version'], 'the version of a delta') };
   }
   if ('command' in message) return readCommand(objectOf(message['command'], 'a command'));
+  if ('shadow' in message) return readShadow(message['shadow']);
   if ('hello' in message) return readHello(objectOf(message['hello'], 'a hello'));
   throw badFrame(`it has none of the known keys, but ${Object.keys(message).slice(0, 4).join(', ')}`);
 }
 
-type JsonObject = Readonly<Record<string, unknown>>;
-
 function readError(error: JsonObject, seq: unknown): DownMessage {
   const code = textOf(error['code'], 'the code of an error');
   const message = textOf(error['message'], 'the message of an error');
-  return { type: 'error', code, message, seq: seq === undefined ? undefined : whole(seq, 'the seq of an error') };
+  const get = error['get'] === undefined ? undefined : textOf(error['get'], 'the question of an error');
+  return { type: 'error', code, message, seq: seq === undefined ? undefined : whole(seq, 'the seq of an error'), get };
 }
 
 function readCommand(command: JsonObject): DownMessage {
@@ -149,14 +174,20 @@ function readHello(hello: JsonObject): DownMessage {
   return { type: 'hello', device, windowBytes: whole(hello['window'], 'the window of a hello') };
 }
 
+function readShadow(value: unknown): DownMessage {
+  return { type: 'shadow', shadow: value === null ? null : objectOf(value, 'a shadow') };
+}
+
 function parseObject(text: Buffer, what: string): JsonObject {
-  let value: unknown;
+  return objectOf(parse(text, what), what);
+}
+
+function parse(text: Buffer, what: string): unknown {
   try {
-    value = JSON.parse(text.toString('utf8'));
+    return JSON.parse(text.toString('utf8'));
   } catch (error) {
     throw new HoldfastError('bad_frame', `not a message of an edge: ${what} is not JSON`, false, error);
   }
-  return objectOf(value, what);
 }
 
 function objectOf(value: unknown, what: string): JsonObject {

@@ -1,7 +1,10 @@
 /**
- * A device, for Node: sends records to an edge and keeps each until the edge has said that it is durable.
+ * A device, for Node: sends records to an edge and keeps each until the edge has said that it is durable; does what it is
+ * told to.
  *
  *   const device = new Device({ url: 'ws://127.0.0.1:7300', id: 'press-1' });
+ *   device.onDelta(({ throttle }) => ({ throttle: setThrottle(throttle) }));
+ *   device.onCommand(({ name, data }) => perform(name, data));
  *   device.connect();
  *   device.send({ temperature: 80.5 });
  *   await device.flushed();
@@ -16,56 +19,70 @@
  * what that covers); both are bounded, and send() throws where the bound is reached. The seq goes on over reconnects and,
  * with files, over restarts; without files it begins at 1 with the process.
  *
- * Reconnects wait with full jitter between 0 and a doubling bound, plus what the edge asked for (close 1013
- * `retry-after:<ms>`, Retry-After of 429 and 503). An edge that refuses the device for good (4xx) is asked again minutes
- * later only; a device whose session another one took over (4409) stays away until connect() is called again.
+ * A command is done once, however often it arrives (device/commands.ts says what that covers), and answered with a record;
+ * what a delta asks for is done and reported (device/deltas.ts). The connection comes back by itself (device/link.ts says
+ * when), but not after another session took over (4409): then the device stays away until connect() is called again.
  */
 import { EventEmitter } from 'node:events';
-import { encodeJsonMessage, type DownMessage } from './device-frames.js';
-import { Backoff } from './device/backoff.js';
+import { encodeQuestion, type DeviceKind, type DownMessage, type JsonObject } from './device-frames.js';
 import type { RecordBuffer } from './device/buffer.js';
+import type { CommandHandler } from './device/commands.js';
+import type { DeltaHandler } from './device/deltas.js';
+import { Link, TAKEN_OVER } from './device/link.js';
 import { openBuffer, readOptions } from './device/options.js';
 import type { DeviceEvents, DeviceOptions, DeviceSettings, SendOptions } from './device/options.js';
 import { Outbox } from './device/outbox.js';
 import { checkTime, encodePayload } from './device/payload.js';
-import { Session, type SessionEnd } from './device/session.js';
+import { Pump } from './device/pump.js';
+import { Requests } from './device/requests.js';
+import type { SessionEnd } from './device/session.js';
+import { shadowAway } from './device/shadow-question.js';
 import { Waiters } from './device/waiters.js';
 import { HoldfastError, messageOf } from './errors.js';
 
-export type { DeviceCommand, DeviceKind } from './device-frames.js';
+export type { DeviceCommand, DeviceKind, JsonObject } from './device-frames.js';
+export { CommandRejected, type CommandHandler } from './device/commands.js';
+export type { DeltaHandler } from './device/deltas.js';
 export type { BufferOptions, DeviceEvents, DeviceOptions, SendOptions } from './device/options.js';
 export type { DeviceProtocol } from './device/session.js';
-
-/** The close code by which an edge says that a newer session of the same device is served. */
-const TAKEN_OVER = 4409;
-/** Between attempts at an edge that refuses this device: half of it to all of it. */
-const REFUSED_WAIT_MS = 300_000;
 
 export class Device extends EventEmitter<DeviceEvents> {
   readonly id: string;
   readonly #settings: DeviceSettings;
-  readonly #token: string | undefined;
   readonly #buffer: RecordBuffer;
-  readonly #backoff: Backoff;
   readonly #outbox: Outbox;
-  #state: 'away' | 'wanted' | 'closed' = 'away';
-  #session: Session | undefined;
-  #open = false;
-  #openedMs = 0;
-  #scheduled = false;
-  #retry: NodeJS.Timeout | undefined;
+  readonly #link: Link;
+  readonly #pump: Pump;
+  readonly #requests: Requests;
   readonly #flushing = new Waiters();
-  #ended: (() => void) | undefined;
+  #closed = false;
 
   /** @throws HoldfastError bad_config */
   constructor(options: DeviceOptions) {
     super();
     this.id = options.id;
     this.#settings = readOptions(options);
-    this.#token = options.token;
-    this.#buffer = openBuffer(options.buffer ?? {});
-    this.#backoff = new Backoff(this.#settings.minBackoffMs, this.#settings.maxBackoffMs);
-    this.#outbox = new Outbox(this.#buffer, options.id, this.#settings.maxMessageBytes);
+    const buffer = openBuffer(options.buffer ?? {});
+    this.#buffer = buffer;
+    this.#outbox = new Outbox(buffer, options.id, this.#settings.maxMessageBytes);
+    this.#link = new Link(
+      this.#settings,
+      options.token,
+      (message) => this.#receive(message),
+      (end, retryInMs) => this.#sessionEnded(end, retryInMs),
+    );
+    // Reading may have found that the records left were damaged, and are gone.
+    this.#pump = new Pump(this.#outbox, this.#link, this.#isBinary, () => this.#settled());
+    const owner = {
+      buffer,
+      send: (data: unknown, kind: DeviceKind) => this.send(data, { kind }),
+      ask: () => this.#link.send(encodeQuestion(this.#isBinary)),
+      // What a handler's answer meets after the end goes with the device.
+      onError: (error: HoldfastError) => {
+        if (!this.#closed) this.emit('error', error);
+      },
+    };
+    this.#requests = new Requests(owner, options.buffer ?? {});
   }
 
   /** Every record through this seq is durable at the edge, or was refused. */
@@ -90,7 +107,7 @@ export class Device extends EventEmitter<DeviceEvents> {
 
   /** True between the edge's hello and the end of the connection. */
   get connected(): boolean {
-    return this.#open;
+    return this.#link.open;
   }
 
   /**
@@ -99,8 +116,16 @@ export class Device extends EventEmitter<DeviceEvents> {
    */
   connect(): void {
     this.#assertNotClosed();
-    this.#state = 'wanted';
-    if (this.#session === undefined && this.#retry === undefined) this.#connect();
+    this.#link.connect();
+  }
+
+  /**
+   * Ends the connection and stays away until connect() is called; records are kept, and more are taken. Resolves once the
+   * connection is over.
+   */
+  async disconnect(): Promise<void> {
+    this.#giveUp(`device ${this.id} was disconnected with ${this.#buffer.unacked} records unacked`);
+    await this.#link.disconnect();
   }
 
   /**
@@ -112,15 +137,46 @@ export class Device extends EventEmitter<DeviceEvents> {
   send(data: unknown, options: SendOptions = {}): number {
     this.#assertNotClosed();
     const { time = Date.now(), kind = 'telemetry' } = options;
-    const payload = encodePayload(data, this.#settings.protocol === 'json');
+    const payload = encodePayload(data, !this.#isBinary);
     const seq = this.#buffer.append(kind, checkTime(time), payload);
-    this.#schedule();
+    this.#pump.schedule();
     return seq;
   }
 
   /**
+   * Reports a part of the device's state, which its shadow merges into what was reported before: null removes a member.
+   * @param state null removes all that was reported
+   * @returns the record's seq
+   * @throws HoldfastError as send
+   */
+  report(state: JsonObject | null): number {
+    return this.#requests.report(state);
+  }
+
+  /** What does commands, in place of what did before; to be set before connect(). */
+  onCommand(handler: CommandHandler): void {
+    this.#requests.commands.handle(handler);
+  }
+
+  /** What does deltas, in place of what did before; to be set before connect(). */
+  onDelta(handler: DeltaHandler): void {
+    this.#requests.deltas.handle(handler);
+  }
+
+  /**
+   * Asks for the device's shadow. The answer is as of a moment ago: reports that are under way may be missing in it.
+   * @returns the document; null where the device has none
+   * @throws HoldfastError shadow_away (retry) where the device is not connected, the shadow service cannot be reached, or no
+   *   answer comes within 10 s
+   */
+  async getShadow(): Promise<JsonObject | null> {
+    if (!this.#link.open) throw shadowAway(`device ${this.id} is not connected`);
+    return this.#requests.question.ask();
+  }
+
+  /**
    * Resolves once every record is acked or refused.
-   * @throws HoldfastError device_closed where the device is closed, or taken over, before that
+   * @throws HoldfastError device_closed where the device is closed, disconnected, or taken over, before that
    */
   async flushed(): Promise<void> {
     if (this.#buffer.unacked === 0) return;
@@ -130,42 +186,28 @@ export class Device extends EventEmitter<DeviceEvents> {
 
   /** Ends the connection; what is not acked stays in a file buffer for the next process, and is gone from memory. */
   async close(): Promise<void> {
-    if (this.#state === 'closed') return;
-    this.#state = 'closed';
-    clearTimeout(this.#retry);
+    if (this.#closed) return;
+    this.#closed = true;
     this.#giveUp(`device ${this.id} was closed with ${this.#buffer.unacked} records unacked`);
-    const session = this.#session;
-    if (session !== undefined) {
-      const ended = new Promise<void>((resolve) => (this.#ended = resolve));
-      session.close();
-      await ended;
-    }
+    await this.#link.disconnect();
     this.#buffer.close();
+    this.#requests.close();
   }
 
-  #connect(): void {
-    this.#retry = undefined;
-    const { url, protocol } = this.#settings;
-    this.#session = new Session(
-      { url, protocol, token: this.#token },
-      (message) => this.#receive(message),
-      (end) => this.#sessionEnded(end),
-    );
+  get #isBinary(): boolean {
+    return this.#settings.protocol === 'binary';
   }
 
   #receive(message: DownMessage): void {
     switch (message.type) {
       case 'hello':
-        this.#open = true;
-        this.#openedMs = performance.now();
-        this.#outbox.begin(message.windowBytes);
-        this.emit('open');
+        this.#opened(message.windowBytes);
         break;
       case 'ack':
         this.#acked(Math.min(message.seq, this.#outbox.sent));
         break;
       case 'error':
-        this.#refused(message.seq, message.code, message.message);
+        if (message.get === undefined) this.#refused(message.seq, message.code, message.message);
         break;
       case 'delta':
         this.emit('delta', message.delta, message.version);
@@ -173,12 +215,22 @@ export class Device extends EventEmitter<DeviceEvents> {
       case 'command':
         this.emit('command', message.command);
         break;
+      case 'shadow':
+        break;
     }
-    this.#pump();
+    this.#requests.receive(message);
+    this.#pump.run();
+  }
+
+  #opened(windowBytes: number): void {
+    this.#link.opened();
+    if (!this.#link.open) return;
+    this.#outbox.begin(windowBytes);
+    this.emit('open');
   }
 
   #acked(seq: number): void {
-    this.#backoff.reset();
+    this.#link.progress();
     this.#outbox.settleThrough(seq);
     if (seq <= this.#buffer.acked) return;
     this.#buffer.ack(seq);
@@ -191,23 +243,14 @@ export class Device extends EventEmitter<DeviceEvents> {
     const seq = given ?? this.#outbox.onlySeq;
     if (seq === undefined || seq > this.#outbox.sent || !this.#drop(seq)) {
       this.emit('complaint', code, message);
-      if (given === undefined && this.#outbox.underWay > 0) this.#sendSingly();
+      if (given === undefined && this.#outbox.underWay > 0) this.#pump.sendSingly();
       return;
     }
-    this.#backoff.reset();
+    this.#link.progress();
     this.#outbox.settle(seq);
     this.emit('refused', seq, code, message);
+    this.#requests.commands.refused(seq, code, message);
     this.#settled();
-  }
-
-  /**
-   * The edge has refused a whole message (one that is too large for it, say), and its next ack may pass over every record in
-   * it. Believing that ack would lose them: the session is cut, and what was under way is sent again, one record at a time.
-   */
-  #sendSingly(): void {
-    this.#outbox.sendSingly();
-    this.#open = false;
-    this.#session?.cut();
   }
 
   #drop(seq: number): boolean {
@@ -221,54 +264,21 @@ export class Device extends EventEmitter<DeviceEvents> {
   }
 
   #settled(): void {
+    this.#requests.commands.settled();
     if (this.#buffer.unacked === 0) this.#flushing.resolve();
   }
 
-  /** Records that are sent in one turn of the event loop travel in one message. */
-  #schedule(): void {
-    if (this.#scheduled || !this.#open) return;
-    this.#scheduled = true;
-    queueMicrotask(() => {
-      this.#scheduled = false;
-      this.#pump();
-    });
-  }
-
-  #pump(): void {
-    const binary = this.#settings.protocol === 'binary';
-    while (this.#open && this.#state === 'wanted') {
-      const frames = this.#outbox.next();
-      if (frames.length === 0) break;
-      this.#session?.send(binary ? Buffer.concat(frames) : encodeJsonMessage(frames));
-    }
-    // Reading may have found that the records left were damaged, and are gone.
-    this.#settled();
-  }
-
-  #sessionEnded(end: SessionEnd): void {
-    const settled = this.#open && performance.now() - this.#openedMs > this.#settings.maxBackoffMs;
-    if (settled) this.#backoff.reset();
-    this.#session = undefined;
-    this.#open = false;
-    if (this.#state === 'closed') {
-      this.emit('close', end.code, end.reason, undefined);
-      this.#ended?.();
-      return;
-    }
+  #sessionEnded(end: SessionEnd, retryInMs: number | undefined): void {
+    this.#requests.question.fail('the connection ended');
+    this.emit('close', end.code, end.reason, retryInMs);
+    if (this.#closed) return;
     if (end.code === TAKEN_OVER) {
-      this.#state = 'away';
       const message = `another session of device ${this.id} took over; connect() takes it back`;
-      this.emit('close', end.code, end.reason, undefined);
       this.#giveUp(message);
       this.#fail('device_closed', message);
-      return;
-    }
-    const jitter = end.isRefused ? REFUSED_WAIT_MS * (0.5 + Math.random() / 2) : this.#backoff.next();
-    const waitMs = Math.round((end.retryAfterMs ?? 0) + jitter);
-    this.#retry = setTimeout(() => this.#connect(), waitMs);
-    this.emit('close', end.code, end.reason, waitMs);
-    if (end.isRefused)
+    } else if (end.isRefused) {
       this.#fail('device_refused', `device ${this.id} is refused: ${end.reason}; check its id and token`);
+    }
   }
 
   #giveUp(message: string): void {
@@ -280,7 +290,7 @@ export class Device extends EventEmitter<DeviceEvents> {
   }
 
   #assertNotClosed(): void {
-    if (this.#state !== 'closed') return;
+    if (!this.#closed) return;
     throw new HoldfastError('device_closed', `device ${this.id} is closed`, false);
   }
 }

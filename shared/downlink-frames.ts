@@ -42,6 +42,16 @@ export function downlinkTopic(deviceId: string): string {
   return `${deviceId}\0`;
 }
 
+/** The frame that subscribes to a device's topic. */
+export function subscription(deviceId: string): Buffer {
+  return Buffer.from(`\x01${downlinkTopic(deviceId)}`, 'latin1');
+}
+
+/** The frame that takes a device's subscription back. */
+export function cancellation(deviceId: string): Buffer {
+  return Buffer.from(`\0${downlinkTopic(deviceId)}`, 'latin1');
+}
+
 export function encodeQuestion(deviceId: string): Buffer {
   return Buffer.concat([Buffer.of(QUESTION), Buffer.from(deviceId, 'latin1')]);
 }

@@ -23,8 +23,11 @@ export type ErrorCode =
   | 'device_closed'
   | 'device_refused'
   | 'buffer_full'
+  | 'shadow_away'
+  | 'handler_failed'
   | 'start_failed'
-  | 'stop_timeout';
+  | 'stop_timeout'
+  | 'unhealthy';
 
 export class HoldfastError extends Error {
   override readonly name = 'HoldfastError';

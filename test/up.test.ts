@@ -1,28 +1,35 @@
 /** `holdfast up`: one command, and what it survives. */
+import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import t from 'tap';
 import { Session } from '../shared/database.js';
+import { packagePath } from '../shared/paths.js';
 import { freePorts, ServiceProcess, until } from './support/processes.js';
 
-const CHILDREN = ['postgres', 'storage', 'live', 'router', 'edge', 'demo'];
+const CHILDREN = ['postgres', 'storage', 'shadow', 'live', 'router', 'edge', 'demo'];
 
 interface Up {
   readonly process: ServiceProcess;
   readonly directory: string;
   readonly databaseUrl: string;
+  /** Where shadow's API is, host and port. */
+  readonly shadow: string;
 }
 
 async function prepare(): Promise<Up> {
   const directory = await mkdtemp(join(tmpdir(), 'holdfast-up-'));
-  const ports = await freePorts(10);
+  const ports = await freePorts(13);
   const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin, live, liveAdmin, postgres] = ports;
+  const [shadow, shadowAdmin, downlink] = ports.slice(10);
   const environment = {
     EDGE_LISTEN: `127.0.0.1:${edge!}`,
     EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin!}`,
     EDGE_ROUTER: `tcp://127.0.0.1:${intake!}`,
+    EDGE_DOWNLINK: `tcp://127.0.0.1:${downlink!}`,
     ROUTER_INTAKE: `tcp://127.0.0.1:${intake!}`,
     ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
     ROUTER_CONSUMERS_LISTEN: `tcp://127.0.0.1:${fetch!}`,
@@ -30,6 +37,11 @@ async function prepare(): Promise<Up> {
     STORAGE_ROUTER_FETCH: `tcp://127.0.0.1:${fetch!}`,
     STORAGE_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
     STORAGE_ADMIN_LISTEN: `127.0.0.1:${storageAdmin!}`,
+    SHADOW_LISTEN: `127.0.0.1:${shadow!}`,
+    SHADOW_ADMIN_LISTEN: `127.0.0.1:${shadowAdmin!}`,
+    SHADOW_DOWNLINK: `tcp://127.0.0.1:${downlink!}`,
+    SHADOW_ROUTER_FETCH: `tcp://127.0.0.1:${fetch!}`,
+    SHADOW_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
     LIVE_LISTEN: `127.0.0.1:${live!}`,
     LIVE_ADMIN_LISTEN: `127.0.0.1:${liveAdmin!}`,
     LIVE_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
@@ -37,7 +49,8 @@ async function prepare(): Promise<Up> {
     DEMO_INTERVAL: '100ms',
   };
   const process = new ServiceProcess(['up', '--data', directory], environment, storageAdmin!);
-  return { process, directory, databaseUrl: `postgres://holdfast@127.0.0.1:${postgres!}/holdfast` };
+  const databaseUrl = `postgres://holdfast@127.0.0.1:${postgres!}/holdfast`;
+  return { process, directory, databaseUrl, shadow: `127.0.0.1:${shadow!}` };
 }
 
 function pidOf({ directory }: Up, service: string): number | undefined {
@@ -74,6 +87,26 @@ async function grows(up: Up): Promise<void> {
   });
 }
 
+/** The lines about shadows and commands that the README has for pasting, with the address of this one. */
+function pastedLines({ shadow }: Up): string[] {
+  const [, section] = readFileSync(packagePath('README.md'), 'utf8').split('## Shadows and commands');
+  const lines = section!.split('\n## ', 1)[0]!.split('\n');
+  return lines.filter((line) => line.startsWith('curl ')).map((line) => line.replace('127.0.0.1:7320', shadow));
+}
+
+async function run(line: string): Promise<unknown> {
+  const { stdout } = await promisify(execFile)('sh', ['-c', line]);
+  return JSON.parse(stdout) as unknown;
+}
+
+/** Waits until a line's answer is as asked for; what is on its way up answers later. */
+async function untilAnswer(line: string, condition: (answer: string) => boolean): Promise<void> {
+  await until(async () => {
+    const answer = await run(line).catch(() => undefined);
+    return answer !== undefined && condition(JSON.stringify(answer));
+  });
+}
+
 async function untilSaidReady({ process }: Up): Promise<void> {
   await until(() => {
     if (!process.running) throw new Error(`up ended:\n${process.output}`);
@@ -86,8 +119,22 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
   try {
     up.process.spawn();
     await untilSaidReady(up);
-    t.match(up.process.output, /holdfast is ready .*devices ws:.*live ws:.*database postgres:.*metrics http:/);
+    t.match(
+      up.process.output,
+      /holdfast is ready .*devices ws:.*live ws:.*shadow http:\S+\/things\/\{thing\}\/shadow {2}database postgres:.*metrics http:/,
+    );
     await grows(up);
+
+    const [desire, read, reboot, list] = pastedLines(up) as [string, string, string, string];
+    const isTaken = (answer: string): boolean =>
+      /"reported":\{[^}]*"throttle":40/.test(answer) && !/"delta"/.test(answer);
+    t.match(await run(desire), { state: { desired: { throttle: 40 } } });
+    await untilAnswer(read, isTaken);
+    const conflict = desire.replace('{"state"', '{"version": 1, "state"');
+    t.match(await run(conflict), { code: 409, message: 'Version conflict' });
+    t.match(await run(reboot), { state: 'QUEUED' });
+    await untilAnswer(list, (answer) => /"SUCCEEDED".*"downMs"/.test(answer));
+    t.pass('the lines of the README do as it says');
 
     for (const service of CHILDREN) {
       const pid = pidOf(up, service)!;
@@ -96,6 +143,8 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
       await grows(up);
       t.pass(`${service} was killed and rows go on arriving`);
     }
+    await untilAnswer(read, isTaken);
+    t.pass('what was desired is, whoever was killed meanwhile');
 
     const other = new ServiceProcess(['up', '--data', up.directory], up.process.environment, 1);
     other.spawn();
@@ -132,5 +181,16 @@ await t.test('a child whose configuration is wrong ends it with exit code 78 and
   await until(() => !wrong.running);
   t.equal(await wrong.end(), 78);
   t.match(wrong.output, /EDGE_QUOTA="plenty" is not allowed; allowed: a size/);
+  await rm(up.directory, { recursive: true, force: true });
+});
+
+await t.test('consumers that leave out one which up runs are refused at once', async (t) => {
+  const up = await prepare();
+  const environment = { ...up.process.environment, ROUTER_CONSUMERS: 'storage,mine' };
+  const wrong = new ServiceProcess(['up', '--data', up.directory], environment, 1);
+  wrong.spawn();
+  await until(() => !wrong.running);
+  t.equal(await wrong.end(), 78);
+  t.match(wrong.output, /ROUTER_CONSUMERS=storage,mine leaves out shadow, which holdfast up runs: add it/);
   await rm(up.directory, { recursive: true, force: true });
 });

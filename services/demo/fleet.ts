@@ -1,15 +1,15 @@
 /**
- * The demo fleet: every engine a device of its own that replays its rows, one each interval, over and over with new times.
- * The starts are spread over the interval. Odd engines speak JSON, even ones binary.
+ * The demo fleet: every engine a device of its own that replays its rows, one each interval, over and over with new times
+ * (engine-device.ts). The starts are spread over the interval. Odd engines speak JSON, even ones binary.
  *
  * What an edge that is away has not acked waits in memory; an engine whose hour of memory is full skips readings.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Device } from '../../shared/device.js';
-import { HoldfastError } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import { deviceToken } from '../../shared/token.js';
+import { EngineDevice } from './engine-device.js';
 import type { Engine } from './engines.js';
 
 export interface FleetOptions {
@@ -24,7 +24,7 @@ const FLUSH_DEADLINE_MS = 2_000;
 
 export class Fleet implements Part {
   readonly name = 'fleet';
-  readonly #replays: Replay[];
+  readonly #engines: EngineDevice[];
   readonly #told = new Set<string>();
 
   constructor(
@@ -32,37 +32,37 @@ export class Fleet implements Part {
     private readonly options: FleetOptions,
     private readonly log: Logger,
   ) {
-    this.#replays = engines.map((engine, index) => {
+    this.#engines = engines.map((engine, index) => {
       const protocol = index % 2 === 0 ? 'json' : 'binary';
-      return new Replay(engine, this.#createDevice(engine.id, protocol), options.intervalMs);
+      return new EngineDevice(engine, this.#createDevice(engine.id, protocol), options.intervalMs);
     });
   }
 
   /** Records that are durable at the edge. */
   get acked(): number {
-    return this.#replays.reduce((sum, { device }) => sum + device.acked, 0);
+    return this.#engines.reduce((sum, { device }) => sum + device.acked, 0);
   }
 
   get unacked(): number {
-    return this.#replays.reduce((sum, { device }) => sum + device.unacked, 0);
+    return this.#engines.reduce((sum, { device }) => sum + device.unacked, 0);
   }
 
   start(): Promise<void> {
-    this.#replays.forEach((replay, index) => {
-      replay.start((index / this.#replays.length) * this.options.intervalMs);
+    this.#engines.forEach((engine, index) => {
+      engine.start((index / this.#engines.length) * this.options.intervalMs);
     });
     return Promise.resolve();
   }
 
   /** Stops sending, gives what is under way two seconds to be acked, and disconnects. */
   async stop(): Promise<void> {
-    for (const replay of this.#replays) replay.stop();
+    for (const engine of this.#engines) engine.stop();
     const abort = new AbortController();
-    const flushed = Promise.allSettled(this.#replays.map(({ device }) => device.flushed()));
+    const flushed = Promise.allSettled(this.#engines.map(({ device }) => device.flushed()));
     await Promise.race([flushed, sleep(FLUSH_DEADLINE_MS, undefined, { signal: abort.signal })]);
     abort.abort();
     if (this.unacked > 0) this.log.warn(`${this.unacked} records were not acked before the fleet stopped`);
-    await Promise.all(this.#replays.map(({ device }) => device.close()));
+    await Promise.all(this.#engines.map(({ device }) => device.close()));
   }
 
   #createDevice(id: string, protocol: 'json' | 'binary'): Device {
@@ -86,39 +86,5 @@ export class Fleet implements Part {
     if (this.#told.has(code)) return;
     this.#told.add(code);
     this.log.warn({ code }, message);
-  }
-}
-
-/** One engine's rows on their way. */
-class Replay {
-  #next = 0;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(
-    readonly engine: Engine,
-    readonly device: Device,
-    private readonly intervalMs: number,
-  ) {}
-
-  start(delayMs: number): void {
-    this.#timer = setTimeout(() => {
-      this.device.connect();
-      this.#send();
-      this.#timer = setInterval(() => this.#send(), this.intervalMs);
-    }, delayMs);
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer);
-  }
-
-  #send(): void {
-    const { rows } = this.engine;
-    try {
-      this.device.send(rows[this.#next % rows.length]);
-      this.#next++;
-    } catch (error) {
-      if (!(error instanceof HoldfastError && error.code === 'buffer_full')) throw error;
-    }
   }
 }

@@ -51,6 +51,45 @@ const binaryCases: readonly FrameCase[] = [
     stored: [1, 8, 9, 11],
     says: /three bytes after the kind must be 0/,
   })),
+  ...(
+    [
+      ['an array', 2, '[1]', 'bad_record', /"report" must be an object or null/],
+      ['text', 2, '"open"', 'bad_record', /"report" must be an object or null/],
+      ['no JSON', 2, '{"valve":', 'bad_json', /the payload is not JSON/],
+      ['no UTF-8', 2, Buffer.from([0x7b, 0xff, 0x7d]), 'bad_json', /the payload is not UTF-8/],
+      ['too deep', 2, `{"a":${'['.repeat(16)}${']'.repeat(16)}}`, 'bad_json', /17 levels deep; the limit is 16/],
+      ['null in an array', 2, '{"a":[0,{"b":[null]}]}', 'bad_record', /report\.a\[1\]\.b\[0\] is null/],
+      ['no object', 3, 'null', 'bad_record', /"result" must be an object/],
+      ['without an id', 3, '{"status":"SUCCEEDED"}', 'bad_record', /must name its command/],
+      ['with a number as its id', 3, '{"id":1}', 'bad_record', /must name its command/],
+      ['not JSON', 3, 'done', 'bad_json', /the payload is not JSON/],
+    ] as const
+  ).map(([what, kind, payload, code, says]) => ({
+    name: `a ${kind === 2 ? 'report' : 'result'} that is ${what} is ${code}`,
+    frames: around((seq) => binaryRecord({ seq, kind, payload })),
+    errors: twice(code),
+    stored: [1, 8, 9, 11],
+    says,
+  })),
+  {
+    name: 'null as a report is stored',
+    frames: [binaryRecord({ seq: 1, kind: 2, payload: 'null' })],
+    errors: [],
+    stored: [1],
+  },
+  ...(
+    [
+      ['a payload', { payload: '{}' }],
+      ['a time', { payload: '', time: 1 }],
+      ['a reserved byte that is not 0', { payload: '', reserved: [0, 0, 1] }],
+    ] as const
+  ).map(([what, bad]) => ({
+    name: `a question with ${what} is bad_record`,
+    frames: [binary(1), binaryRecord({ seq: 0, kind: 6, ...bad }), binary(9)],
+    errors: [['bad_record']] as const,
+    stored: [1, 9],
+    says: /a question \(kind 6\) has seq 0, time 0 and no payload/,
+  })),
   {
     name: 'a record without a payload is bad_record',
     frames: around((seq) => binaryRecord({ seq, payload: '' })),
@@ -159,14 +198,17 @@ void test('binary frames: what is wrong is said, and the rest is stored', async 
 void test('binary records are stored as they are, several to a frame', async (t) => {
   const device = await edge.connect('verbatim-binary', { protocols: [BINARY_PROTOCOL] });
   const payload = Buffer.from([0x22, 0xff, 0x00, 0x22]);
+  const result = '{"id" :"c-1"}';
   device.send(
     frame(
       binaryRecord({ seq: 1, kind: 1, time: 12.5, payload: '{"a":1}' }),
       binaryRecord({ seq: 2, kind: 2, payload: '{}' }),
-      binaryRecord({ seq: 3, kind: 3, time: MAX_TIME_MS, payload }),
+      binaryRecord({ seq: 3, kind: 3, time: MAX_TIME_MS, payload: result }),
     ),
   );
-  await device.untilAcked(3);
+  device.send(binaryRecord({ seq: 4, kind: 2, payload: '{"valve": "open"}' }));
+  device.send(binaryRecord({ seq: 5, payload }));
+  await device.untilAcked(5);
   const records = (await edge.stored('verbatim-binary')).filter(({ seq }) => seq > 0);
   t.same(
     records.map(({ kind, seq }) => [kind, seq]),
@@ -174,11 +216,13 @@ void test('binary records are stored as they are, several to a frame', async (t)
       [1, 1],
       [2, 2],
       [3, 3],
+      [2, 4],
+      [1, 5],
     ],
   );
   t.same(
     records.map(({ payload: stored }) => stored),
-    ['{"a":1}', '{}', payload.toString()],
+    ['{"a":1}', '{}', result, '{"valve": "open"}', payload.toString()],
   );
   t.equal(records[0]?.timeMs, 12.5);
   t.equal(records[1]?.timeMs, records[1]?.receivedMs, 'time 0 is the clock of the edge');

@@ -3,13 +3,18 @@
  *
  *   0 u32 size of what follows   4 u8 kind   5 u8[3] 0   8 f64 seq   16 f64 time, ms (0: the edge's clock)   24 payload
  *
+ * Kind 6 is no record but a question for the device's shadow: seq 0, time 0 and no payload.
+ *
  * A size that leaves the frame makes the rest of it unreadable: the frame is malformed. What is wrong inside one record is
- * said of that record, up to MAX_FRAME_ERRORS of them. Payloads are opaque here unless `validatePayloads` is on: what is no JSON is then found by storage,
- * which keeps it in dead_letters.
+ * said of that record, up to MAX_FRAME_ERRORS of them. Payloads of telemetry are opaque here unless `validatePayloads` is
+ * on: what is no JSON is then found by storage, which keeps it in dead_letters. Reports and results are few, shadow acts on
+ * them, and the device has to hear what is wrong with one: they are always read.
  */
 import { isUtf8 } from 'node:buffer';
 import { Kind } from '../../shared/batch.js';
 import { messageOf } from '../../shared/errors.js';
+import { GET_KIND } from '../../shared/device-frames.js';
+import { admitPayload } from './payload-rules.js';
 import { scanValue } from './json-scan.js';
 import {
   admitDepth,
@@ -18,6 +23,7 @@ import {
   admitTime,
   MAX_FRAME_ERRORS,
   RecordError,
+  type FrameOutcome,
   type RecordLimits,
 } from './record-rules.js';
 import type { DeviceSession } from './session.js';
@@ -35,7 +41,6 @@ export type TakeRecord = (kind: Kind, seq: number, timeMs: number, start: number
 
 /**
  * Takes a frame apart, giving every good record in order to `take`.
- * @returns what is wrong with the frame itself, or undefined
  */
 export function readBinaryFrame(
   frame: Buffer,
@@ -43,30 +48,51 @@ export function readBinaryFrame(
   limits: BinaryLimits,
   receivedMs: number,
   take: TakeRecord,
-): string | undefined {
+): FrameOutcome {
   const view = new DataView(frame.buffer, frame.byteOffset, frame.length);
-  if (frame.length === 0) return 'the frame is empty';
+  if (frame.length === 0) return { problem: 'the frame is empty', asks: false };
   let at = 0;
   let errors = 0;
+  let asks = false;
   while (at < frame.length) {
-    const left = frame.length - at;
-    if (left < FRAME_HEADER_BYTES) return `${left} bytes at byte ${at}: a record has at least ${FRAME_HEADER_BYTES}`;
-    const total = view.getUint32(at, true) + SIZE_FIELD_BYTES;
-    if (total < FRAME_HEADER_BYTES || total > left) {
-      return `the record at byte ${at} says it has ${total} bytes; allowed are ${FRAME_HEADER_BYTES} to the ${left} left`;
-    }
+    const total = sizeAt(view, at);
+    if (typeof total === 'string') return { problem: total, asks };
     try {
-      if (!takeRecord(frame, view, at, at + total, session, limits, receivedMs, take)) return undefined;
+      if (frame[at + 4] === GET_KIND && view.getFloat64(at + 8, true) === 0) {
+        admitQuestion(view, at, total);
+        asks = true;
+      } else if (!takeRecord(frame, view, at, at + total, session, limits, receivedMs, take)) {
+        break;
+      }
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       session.error(error.code, `the record at byte ${at}: ${error.message}`, error.seq);
       // A device that does not read its errors is closed over them.
-      if (!session.isTaking) return undefined;
-      if (++errors > MAX_FRAME_ERRORS) return `more than ${MAX_FRAME_ERRORS} of its records are bad`;
+      if (!session.isTaking) break;
+      if (++errors > MAX_FRAME_ERRORS) {
+        return { problem: `more than ${MAX_FRAME_ERRORS} of its records are bad`, asks };
+      }
     }
     at += total;
   }
-  return undefined;
+  return { problem: undefined, asks };
+}
+
+/** The size of the record at `at`, or what is wrong with it. */
+function sizeAt(view: DataView, at: number): number | string {
+  const left = view.byteLength - at;
+  if (left < FRAME_HEADER_BYTES) return `${left} bytes at byte ${at}: a record has at least ${FRAME_HEADER_BYTES}`;
+  const total = view.getUint32(at, true) + SIZE_FIELD_BYTES;
+  if (total >= FRAME_HEADER_BYTES && total <= left) return total;
+  return `the record at byte ${at} says it has ${total} bytes; allowed are ${FRAME_HEADER_BYTES} to the ${left} left`;
+}
+
+/** @throws RecordError bad_record */
+function admitQuestion(view: DataView, at: number, total: number): void {
+  const isEmpty = total === FRAME_HEADER_BYTES && view.getFloat64(at + 16, true) === 0;
+  // With the three bytes after the kind, which must be 0.
+  if (isEmpty && view.getUint32(at + 4, true) === GET_KIND) return;
+  throw new RecordError('bad_record', 'a question (kind 6) has seq 0, time 0 and no payload');
 }
 
 function takeRecord(
@@ -83,7 +109,8 @@ function takeRecord(
   const seq = admitSeq(session, view.getFloat64(at + 8, true));
   const time = view.getFloat64(at + 16, true);
   if (!isDeviceKind(kind)) {
-    throw new RecordError('bad_record', `kind ${kind}: 1 is telemetry, 2 a report, 3 a result`, seq);
+    const message = `kind ${kind}: 1 is telemetry, 2 a report, 3 a result; a question, 6, has no seq`;
+    throw new RecordError('bad_record', message, seq);
   }
   if ((view.getUint32(at + 4, true) & 0xffffff00) !== 0) {
     throw new RecordError('bad_record', 'the three bytes after the kind must be 0', seq);
@@ -92,7 +119,7 @@ function takeRecord(
   const start = at + FRAME_HEADER_BYTES;
   if (start === end) throw new RecordError('bad_record', 'there is no payload', seq);
   admitSize(end - start, limits, seq);
-  if (limits.validatePayloads) checkPayload(frame, start, end, limits, seq);
+  if (limits.validatePayloads || kind !== Kind.telemetry) readPayload(kind, frame, start, end, limits, seq);
   return take(kind, seq, timeMs, start, end);
 }
 
@@ -100,13 +127,15 @@ function isDeviceKind(kind: number): kind is Kind {
   return kind === Kind.telemetry || kind === Kind.report || kind === Kind.result;
 }
 
-function checkPayload(frame: Buffer, start: number, end: number, limits: RecordLimits, seq: number): void {
+function readPayload(kind: Kind, frame: Buffer, start: number, end: number, limits: RecordLimits, seq: number): void {
   // toString would replace what is no UTF-8, and JSON.parse would not see it.
   if (!isUtf8(frame.subarray(start, end))) throw new RecordError('bad_json', 'the payload is not UTF-8', seq);
+  let value: unknown;
   try {
-    JSON.parse(frame.toString('utf8', start, end));
+    value = JSON.parse(frame.toString('utf8', start, end));
   } catch (error) {
     throw new RecordError('bad_json', `the payload is not JSON: ${messageOf(error)}`, seq);
   }
   admitDepth(scanValue(frame, start).depth, limits, seq);
+  admitPayload(kind, value, seq);
 }

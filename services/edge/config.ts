@@ -24,6 +24,7 @@ export const edgeFields = {
   quotaBytes: bytes('EDGE_QUOTA', '4GiB', 2 ** 20, 2 ** 45, 'bytes in the queue at which devices are sent away'),
   diskFloorBytes: bytes('EDGE_DISK_FLOOR', '256MiB', 0, 2 ** 45, 'free disk below which devices are sent away'),
   router: endpoint('EDGE_ROUTER', 'tcp://127.0.0.1:7310', "the router's intake"),
+  downlink: endpoint('EDGE_DOWNLINK', 'tcp://127.0.0.1:7321', "shadow's downlink"),
   shard: text('EDGE_SHARD', '0', 'the shard this edge serves; the router must serve the same'),
   frameBytes: bytes('EDGE_FRAME_LIMIT', '256KiB', 1024, 2 ** 24, 'the largest frame of a device'),
   payloadBytes: bytes('EDGE_PAYLOAD_LIMIT', '64KiB', 16, MAX_PAYLOAD_BYTES, 'the largest payload of a record'),
@@ -44,8 +45,8 @@ export const edgeFields = {
 export type EdgeConfig = Config<typeof edgeFields>;
 
 /** @throws HoldfastError bad_config that lists every bad key */
-export function readEdgeConfig(): EdgeConfig {
-  return readConfig('EDGE', edgeFields, checkEdge);
+export function readEdgeConfig(environment?: Readonly<Record<string, string | undefined>>): EdgeConfig {
+  return readConfig('EDGE', edgeFields, checkEdge, environment);
 }
 
 function checkEdge(config: EdgeConfig): readonly string[] {

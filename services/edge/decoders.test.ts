@@ -55,7 +55,7 @@ void test('the JSON decoder answers every record of any frame with a take or an 
       for (const frame of frames) {
         heard.errors.length = 0;
         let takes = 0;
-        const problem = readJsonFrame(frame, heard.session, LIMITS, NOW_MS, (record) => {
+        const { problem, asks } = readJsonFrame(frame, heard.session, LIMITS, NOW_MS, (record) => {
           checkTaken(frame, record, heard.session);
           takes++;
           return true;
@@ -63,7 +63,9 @@ void test('the JSON decoder answers every record of any frame with a take or an 
         const whole = parsed(frame);
         const expected = whole !== undefined && Array.isArray(whole.value) ? whole.value.length : 1;
         equal(problem, undefined);
-        equal(takes + heard.errors.length, expected);
+        // A question may be in it, once or often: it is neither.
+        if (asks) ok(takes + heard.errors.length < expected);
+        else equal(takes + heard.errors.length, expected);
         if (whole === undefined) deepStrictEqual([takes, heard.errors[0]?.code], [0, 'bad_json']);
         for (const { message } of heard.errors) ok(message.length < 400);
         taken += takes;
@@ -83,13 +85,20 @@ void test('the binary decoder answers every record of any frame with a take or a
       for (const frame of frames) {
         heard.errors.length = 0;
         let takes = 0;
-        const problem = readBinaryFrame(frame, heard.session, LIMITS, NOW_MS, (kind, seq, timeMs, start, end) => {
-          checkTaken(frame, { kind, seq, timeMs, start, end }, heard.session);
-          takes++;
-          return true;
-        });
+        const { problem, asks } = readBinaryFrame(
+          frame,
+          heard.session,
+          LIMITS,
+          NOW_MS,
+          (kind, seq, timeMs, start, end) => {
+            checkTaken(frame, { kind, seq, timeMs, start, end }, heard.session);
+            takes++;
+            return true;
+          },
+        );
         const { records, fills } = walk(frame);
-        equal(takes + heard.errors.length, records);
+        if (asks) ok(takes + heard.errors.length < records);
+        else equal(takes + heard.errors.length, records);
         equal(problem === undefined, fills);
         for (const { message } of heard.errors) ok(message.length < 400);
         taken += takes;
@@ -122,11 +131,11 @@ void test('one frame gets a bounded number of errors, and is malformed beyond it
     const says = count > MAX_FRAME_ERRORS ? /more than 1000 of its records are bad/ : /^none$/;
     const json = new Heard();
     const frame = Buffer.from(JSON.stringify(Array<number>(count).fill(1)));
-    t.match(readJsonFrame(frame, json.session, LIMITS, NOW_MS, takesNone) ?? 'none', says);
+    t.match(readJsonFrame(frame, json.session, LIMITS, NOW_MS, takesNone).problem ?? 'none', says);
     t.equal(json.errors.length, Math.min(count, MAX_FRAME_ERRORS + 1));
     const binary = new Heard();
     const records = Buffer.concat(Array<Buffer>(count).fill(binaryRecord({ seq: 0 })));
-    t.match(readBinaryFrame(records, binary.session, LIMITS, NOW_MS, takesNone) ?? 'none', says);
+    t.match(readBinaryFrame(records, binary.session, LIMITS, NOW_MS, takesNone).problem ?? 'none', says);
     t.equal(binary.errors.length, Math.min(count, MAX_FRAME_ERRORS + 1));
   }
   t.end();

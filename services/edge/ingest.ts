@@ -84,7 +84,7 @@ export class Ingest implements Part {
   }
 
   /**
-   * Takes a binary frame that holds one good record: the hot path. It is copied once, to where it is committed from, and
+   * Takes a binary frame that holds one good record of telemetry, whose payload nobody looks at: the hot path. It is copied once, to where it is committed from, and
    * read there.
    * @returns false, with nothing taken, where the frame is anything else: then it is for readBinaryFrame and take
    */
@@ -105,7 +105,7 @@ export class Ingest implements Part {
     const kind = view.getUint32(at + 4, true);
     const isGood =
       view.getUint32(at, true) === frame.length - 4 &&
-      (kind === Kind.telemetry || kind === Kind.report || kind === Kind.result) &&
+      kind === Kind.telemetry &&
       seq > session.lastSeq &&
       Number.isSafeInteger(seq) &&
       session.counted === undefined &&

@@ -3,10 +3,13 @@
  *
  *   {"seq": 17, "time": 1732112345678, "data": {…}}    {"seq": 18, "report": {…}}    {"seq": 19, "result": {"id": …}}
  *
+ * or a question, `{"get":"shadow"}`, which may stand among records and is none: it has no seq and is not counted.
+ *
  * What is wrong with a record is said of that record, up to MAX_FRAME_ERRORS of them; its neighbours are stored.
  */
 import { Kind } from '../../shared/batch.js';
 import { messageOf } from '../../shared/errors.js';
+import { admitPayload } from './payload-rules.js';
 import { scanArray, scanMember, type Span } from './json-scan.js';
 import {
   admitDepth,
@@ -15,6 +18,7 @@ import {
   admitTime,
   MAX_FRAME_ERRORS,
   RecordError,
+  type FrameOutcome,
   type RecordLimits,
 } from './record-rules.js';
 import type { DeviceSession } from './session.js';
@@ -36,10 +40,12 @@ const KINDS: readonly (readonly [name: string, kind: Kind])[] = [
   ['result', Kind.result],
 ];
 
+/** What makes a record of an object. */
+const RECORD_KEYS: readonly string[] = ['seq', 'time', ...KINDS.map(([name]) => name)];
+
 /**
  * Takes a frame apart.
  * @param take gets every good record in order; false: take no more of this frame
- * @returns what is wrong with the frame as a whole, so that the session must end, or undefined
  */
 export function readJsonFrame(
   frame: Buffer,
@@ -47,32 +53,36 @@ export function readJsonFrame(
   limits: RecordLimits,
   receivedMs: number,
   take: (record: FrameRecord) => boolean,
-): string | undefined {
+): FrameOutcome {
   let value: unknown;
   try {
     value = JSON.parse(frame.toString('utf8'));
   } catch (error) {
     const message = `the frame of ${frame.length} bytes is not JSON: ${messageOf(error)}`;
     session.error('bad_json', message, session.countUnread());
-    return undefined;
+    return { problem: undefined, asks: false };
   }
   if (!Array.isArray(value)) {
-    takeElement(frame, value, 0, '', session, limits, receivedMs, take);
-    return undefined;
+    const asks = takeElement(frame, value, 0, '', session, limits, receivedMs, take) === 'asked';
+    return { problem: undefined, asks };
   }
   let errors = 0;
+  let asks = false;
   const spans = scanArray(frame, 0);
   for (const [index, element] of (value as unknown[]).entries()) {
     const where = `record ${index + 1} of ${value.length}: `;
     const outcome = takeElement(frame, element, spans[index]!.start, where, session, limits, receivedMs, take);
-    if (outcome === 'over') return undefined;
-    if (outcome === 'bad' && ++errors > MAX_FRAME_ERRORS) return `more than ${MAX_FRAME_ERRORS} of its records are bad`;
+    if (outcome === 'over') break;
+    if (outcome === 'asked') asks = true;
+    if (outcome === 'bad' && ++errors > MAX_FRAME_ERRORS) {
+      return { problem: `more than ${MAX_FRAME_ERRORS} of its records are bad`, asks };
+    }
   }
-  return undefined;
+  return { problem: undefined, asks };
 }
 
 /** 'over': take no more of this frame. */
-type Outcome = 'taken' | 'bad' | 'over';
+type Outcome = 'taken' | 'asked' | 'bad' | 'over';
 
 function takeElement(
   frame: Buffer,
@@ -85,7 +95,9 @@ function takeElement(
   take: (record: FrameRecord) => boolean,
 ): Outcome {
   try {
-    return take(readElement(frame, element, at, session, limits, receivedMs)) ? 'taken' : 'over';
+    const record = readElement(frame, element, at, session, limits, receivedMs);
+    if (record === undefined) return 'asked';
+    return take(record) ? 'taken' : 'over';
   } catch (error) {
     if (!(error instanceof RecordError)) throw error;
     session.error(error.code, where + error.message, error.seq);
@@ -94,6 +106,7 @@ function takeElement(
   }
 }
 
+/** @returns undefined where it is a question */
 function readElement(
   frame: Buffer,
   element: unknown,
@@ -101,34 +114,36 @@ function readElement(
   session: DeviceSession,
   limits: RecordLimits,
   receivedMs: number,
-): FrameRecord {
+): FrameRecord | undefined {
   if (typeof element !== 'object' || element === null || Array.isArray(element)) {
     throw new RecordError('bad_record', 'a record is an object, as {"seq":1,"data":{}}', session.countUnread());
   }
   const fields = element as Fields;
-  if (fields['get'] !== undefined) throw new RecordError('refused', 'this edge has no shadows to get from');
+  if (isQuestion(fields)) return undefined;
   const seq = admitSeq(session, fields['seq']);
+  if (fields['get'] !== undefined) throw new RecordError('bad_record', 'a record has no "get"; ask by itself', seq);
   const given = KINDS.filter(([name]) => fields[name] !== undefined);
   const [found] = given;
   if (found === undefined || given.length > 1) {
     throw new RecordError('bad_record', 'a record has exactly one of "data", "report" and "result"', seq);
   }
   const [name, kind] = found;
-  checkShape(name, fields[name], seq);
   const timeMs = admitTime(fields['time'], receivedMs, seq);
   const span = scanMember(frame, at, name) as Span;
   admitSize(span.end - span.start, limits, seq);
   admitDepth(span.depth, limits, seq);
+  admitPayload(kind, fields[name], seq);
   return { kind, seq, timeMs, start: span.start, end: span.end };
 }
 
-/** A report is merged into a state and a result belongs to a command: both must be objects; data may be any JSON. */
-function checkShape(name: string, value: unknown, seq: number): void {
-  if (name === 'data') return;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new RecordError('bad_record', `"${name}" must be an object`, seq);
-  }
-  if (name === 'result' && typeof (value as Fields)['id'] !== 'string') {
-    throw new RecordError('bad_record', '"result" must name its command: {"id":"…","status":"…"}', seq);
-  }
+/**
+ * True for a question that makes sense. One that also has what only records have counts as the record it may have been
+ * meant as, so that device and edge go on counting alike.
+ * @throws RecordError bad_record
+ */
+function isQuestion(fields: Fields): boolean {
+  if (fields['get'] === undefined) return false;
+  if (RECORD_KEYS.some((key) => fields[key] !== undefined)) return false;
+  if (fields['get'] === 'shadow') return true;
+  throw new RecordError('bad_record', 'there is one question to ask: {"get":"shadow"}');
 }

@@ -1,4 +1,4 @@
-/** The edge: devices → ingest → queue → router. Wiring only. */
+/** The edge: devices → ingest → queue → router, and shadow → devices. Wiring only. */
 import { Admin } from '../../shared/admin.js';
 import { exitWith, runService } from '../../shared/lifecycle.js';
 import { createLogger } from '../../shared/log.js';
@@ -8,6 +8,8 @@ import { Queue } from '../../shared/queue/queue.js';
 import { showTitle } from '../../shared/title.js';
 import { Admission } from './admission.js';
 import { readEdgeConfig } from './config.js';
+import { Downlink, type Receiver } from './downlink.js';
+import { DownlinkMetrics } from './downlink-metrics.js';
 import type { ForwardSettings } from './forward.js';
 import { Ingest } from './ingest.js';
 import { EdgeMetrics } from './metrics.js';
@@ -31,7 +33,9 @@ export async function main(): Promise<void> {
   });
   const ingest = new Ingest(queue, config, metrics, log, fail);
   const admission = new Admission(config, () => endpoint.devices);
-  const endpoint: WebSocketEndpoint = new WebSocketEndpoint(config, admission, ingest, metrics);
+  const find = (deviceId: string): Receiver | undefined => endpoint.find(deviceId);
+  const downlink = new Downlink(config.downlink, find, new DownlinkMetrics(registry), log, fail);
+  const endpoint: WebSocketEndpoint = new WebSocketEndpoint(config, admission, ingest, downlink, metrics);
   const waiting: string[] = ['start'];
   registerQueueGauges(registry, 'uplink', () => queue.stats());
 
@@ -40,6 +44,7 @@ export async function main(): Promise<void> {
     new Admin(config.adminListen, registry, () => waiting),
     monitor,
     ingest,
+    downlink,
     endpoint,
     showTitle('edge', () => `:${config.listen.port} devices=${endpoint.devices} queued=${queue.records}`),
   ]);

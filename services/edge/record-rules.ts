@@ -16,6 +16,14 @@ export const MAX_FRAME_ERRORS = 1_000;
 /** The end of the year 9999: what fits every calendar on the way to the database. */
 export const MAX_TIME_MS = 253_402_300_799_999;
 
+/** What a frame was, beside the records that were taken of it. */
+export interface FrameOutcome {
+  /** What is wrong with the frame as a whole, so that the session must end. */
+  readonly problem: string | undefined;
+  /** True where it asks for the device's shadow, once or often. */
+  readonly asks: boolean;
+}
+
 export class RecordError extends Error {
   constructor(
     readonly code: RecordErrorCode,

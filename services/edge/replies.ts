@@ -1,7 +1,11 @@
-/** The edge's words to a device, in each protocol: hello, ack, error. */
+/** The edge's words to a device, in each protocol: hello, ack, error, and what shadow says through it. */
+import { DownlinkType, type DownlinkMessage } from '../../shared/downlink-frames.js';
 import type { RecordErrorCode } from './session.js';
 
-/** First bytes of the binary frames that go to a device: u8 type, u8[7] 0, f64 seq or version, JSON payload. */
+/**
+ * First bytes of the binary frames that go to a device: u8 type, u8[7] 0, f64 seq or version, JSON payload. What comes from
+ * shadow keeps its type.
+ */
 const DownType = { ack: 1, error: 2, hello: 5 } as const;
 
 const DOWN_HEADER_BYTES = 16;
@@ -12,6 +16,14 @@ export interface ReplyEncoder {
   hello(deviceId: string, windowBytes: number): string | Buffer;
   ack(seq: number): string | Buffer;
   error(code: RecordErrorCode, message: string, seq: number | undefined): string | Buffer;
+  /** A question for the shadow that will not be answered. */
+  refusal(message: string): string | Buffer;
+  /** What shadow says to the device. */
+  downlink(message: DownlinkMessage): string | Buffer;
+}
+
+function refusalOf(message: string): object {
+  return { code: 'refused', message, get: 'shadow' };
 }
 
 export const jsonReplies: ReplyEncoder = {
@@ -19,6 +31,12 @@ export const jsonReplies: ReplyEncoder = {
   hello: (device, window) => JSON.stringify({ hello: { device, window } }),
   ack: (seq) => `{"ack":${seq}}`,
   error: (code, message, seq) => JSON.stringify({ error: { code, message, seq } }),
+  refusal: (message) => JSON.stringify({ error: refusalOf(message) }),
+  downlink: ({ type, version, payload }) => {
+    const json = payload.toString('utf8');
+    if (type === DownlinkType.delta) return `{"delta":${json},"version":${version}}`;
+    return type === DownlinkType.command ? `{"command":${json}}` : `{"shadow":${json}}`;
+  },
 };
 
 const ackFrame = downFrame(DownType.ack, 0, '');
@@ -31,12 +49,13 @@ export const binaryReplies: ReplyEncoder = {
     return ackFrame;
   },
   error: (code, message, seq) => downFrame(DownType.error, seq ?? 0, JSON.stringify({ code, message })),
+  refusal: (message) => downFrame(DownType.error, 0, JSON.stringify(refusalOf(message))),
+  downlink: ({ type, version, payload }) => downFrame(type, version, payload),
 };
 
-function downFrame(type: number, seq: number, payload: string): Buffer {
-  const frame = Buffer.alloc(DOWN_HEADER_BYTES + Buffer.byteLength(payload));
-  frame[0] = type;
-  frame.writeDoubleLE(seq, 8);
-  frame.write(payload, DOWN_HEADER_BYTES);
-  return frame;
+function downFrame(type: number, number: number, payload: string | Buffer): Buffer {
+  const header = Buffer.alloc(DOWN_HEADER_BYTES);
+  header[0] = type;
+  header.writeDoubleLE(number, 8);
+  return Buffer.concat([header, Buffer.isBuffer(payload) ? payload : Buffer.from(payload)]);
 }

@@ -38,8 +38,12 @@ void test('a session is one online, its records, one offline, in this order', as
     [Kind.result, 3],
     [Kind.offline, 0],
   ]);
-  const [online] = await edge.stored('order');
-  t.same(JSON.parse(online!.payload), { protocol: 'json' });
+  const stored = await edge.stored('order');
+  const online = JSON.parse(stored[0]!.payload) as { protocol: string; session: string };
+  const offline = JSON.parse(stored.at(-1)!.payload) as { session: string };
+  t.equal(online.protocol, 'json');
+  t.match(online.session, /^[0-9a-f-]{36}$/);
+  t.same(offline, { session: online.session }, 'and both say which connection it was');
 });
 
 void test('a connection that breaks without a word goes offline too', async (t) => {
@@ -80,6 +84,10 @@ void test('the newest session wins: the older gets 4409, its records are stored,
   await newer.close();
   await untilOffline('twice');
   t.equal((await kindsOf('twice')).filter(([kind]) => kind === Kind.offline).length, 1);
+  const notes = (await edge.stored('twice')).filter(({ kind }) => kind === Kind.online || kind === Kind.offline);
+  const [first, second, last] = notes.map(({ payload }) => (JSON.parse(payload) as { session: string }).session);
+  t.not(first, second, 'each connection has a name of its own');
+  t.equal(last, second, 'and it is the newer that went');
 });
 
 void test('a device that takes itself over again and again has one session at the end', async (t) => {

@@ -14,15 +14,15 @@ import {
   type HttpResponse,
   type Listener,
   type us_socket_context_t,
-  type WebSocket,
 } from '../../shared/uws.js';
-import type { Admission, Protocol, Refused } from './admission.js';
+import type { Admission, Refused } from './admission.js';
 import { readBinaryFrame, type BinaryLimits } from './binary-frames.js';
+import { Connection, type Socket, type UserData } from './connection.js';
+import type { Downlink } from './downlink.js';
 import type { Ingest } from './ingest.js';
 import { readJsonFrame } from './json-frames.js';
 import type { EdgeMetrics } from './metrics.js';
-import { binaryReplies, jsonReplies, type ReplyEncoder } from './replies.js';
-import { DeviceSession, type RecordErrorCode } from './session.js';
+import type { DeviceSession } from './session.js';
 import { TurnClock } from './turn-clock.js';
 
 export interface WebSocketOptions extends BinaryLimits {
@@ -31,13 +31,6 @@ export interface WebSocketOptions extends BinaryLimits {
   readonly windowBytes: number;
 }
 
-/** The community build of uWebSockets.js copies the object's own fields, so it must be a plain one. */
-interface UserData {
-  readonly connection: Connection;
-}
-
-type Socket = WebSocket<UserData>;
-
 const TAKEN_OVER = 4409;
 const MALFORMED = 1007;
 const SERVICE_RESTART = 1012;
@@ -45,54 +38,8 @@ const RESTARTS = 'the edge restarts';
 /** A frame up to this many times the limit is answered with too_large; uWS cuts the connection at a longer one. */
 const FRAME_SLACK = 4;
 const UNREAD_REPLY_BYTES = 64 * 1024;
-/** What uWS's send returns where the reply would go over UNREAD_REPLY_BYTES and is not sent. */
-const DROPPED = 2;
 const IDLE_TIMEOUT_SECONDS = 120;
 const DEVICES_PATH = '/v1/devices/';
-
-/** A session's socket and protocol; uWS hands it back with every event. */
-class Connection {
-  socket: Socket | undefined;
-  readonly session: DeviceSession;
-  readonly isBinary: boolean;
-  readonly #encoder: ReplyEncoder;
-
-  constructor(
-    deviceId: string,
-    readonly protocol: Protocol,
-    private readonly metrics: EdgeMetrics,
-  ) {
-    this.isBinary = protocol === 'binary';
-    this.#encoder = this.isBinary ? binaryReplies : jsonReplies;
-    this.session = new DeviceSession(deviceId, this);
-  }
-
-  hello(windowBytes: number): void {
-    this.#send(this.#encoder.hello(this.session.deviceId, windowBytes));
-  }
-
-  ack(seq: number): void {
-    this.#send(this.#encoder.ack(seq));
-  }
-
-  error(code: RecordErrorCode, message: string, seq: number | undefined): void {
-    this.metrics.rejected.inc({ reason: code });
-    this.#send(this.#encoder.error(code, message, seq));
-  }
-
-  close(code: number, reason: string): void {
-    this.socket?.end(code, reason);
-  }
-
-  /**
-   * A reply that is dropped ends the connection there and then: an error that the device never saw, and a later ack that
-   * it does see, would say that the record in error is stored. (closeOnBackpressureLimit does not do: it only stops
-   * reading, and what the kernel holds is still read and answered.)
-   */
-  #send(message: string | Buffer): void {
-    if (this.socket?.send(message, this.#encoder.isBinary) === DROPPED) this.socket.close();
-  }
-}
 
 export class WebSocketEndpoint implements Part {
   readonly name = 'WebSocket endpoint';
@@ -105,11 +52,17 @@ export class WebSocketEndpoint implements Part {
     private readonly options: WebSocketOptions,
     private readonly admission: Admission,
     private readonly ingest: Ingest,
+    private readonly downlink: Downlink,
     private readonly metrics: EdgeMetrics,
   ) {}
 
   get devices(): number {
     return this.#connections.size;
+  }
+
+  /** The current session of a device. */
+  find(deviceId: string): Connection | undefined {
+    return this.#connections.get(deviceId);
   }
 
   async start(): Promise<void> {
@@ -177,8 +130,8 @@ export class WebSocketEndpoint implements Part {
       older.session.close(TAKEN_OVER, 'the device has opened another session');
     }
     connection.hello(this.options.windowBytes);
-    const payload = JSON.stringify({ protocol: connection.protocol });
-    this.ingest.note(Kind.online, session, Buffer.from(payload));
+    this.#note(Kind.online, connection, { protocol: connection.protocol, session: connection.id });
+    this.downlink.came(session.deviceId, older);
   }
 
   #close(connection: Connection): void {
@@ -188,7 +141,13 @@ export class WebSocketEndpoint implements Part {
     // A device that was taken over is still there, in its newer session.
     if (this.#connections.get(session.deviceId) !== connection) return;
     this.#connections.delete(session.deviceId);
-    this.ingest.note(Kind.offline, session, Buffer.from('{}'));
+    this.#note(Kind.offline, connection, { session: connection.id });
+    this.downlink.went(connection);
+  }
+
+  /** A record of the edge's own; by `session` a late offline is told from one of the connection that is there now. */
+  #note(kind: Kind, { session }: Connection, payload: Readonly<Record<string, string>>): void {
+    this.ingest.note(kind, session, Buffer.from(JSON.stringify(payload)));
   }
 
   #message(connection: Connection, message: ArrayBuffer, isBinary: boolean): void {
@@ -208,23 +167,36 @@ export class WebSocketEndpoint implements Part {
       const message = `this session speaks holdfast.v1.${connection.protocol}; a ${got} frame is not for it`;
       session.error('refused', message, session.countUnread());
     } else if (isBinary) {
-      this.#takeBinary(session, frame, receivedMs);
+      this.#takeBinary(connection, frame, receivedMs);
     } else {
-      this.#takeJson(session, frame, receivedMs);
+      this.#takeJson(connection, frame, receivedMs);
     }
   }
 
-  #takeJson(session: DeviceSession, frame: Buffer, receivedMs: number): void {
-    const problem = readJsonFrame(frame, session, this.options, receivedMs, ({ kind, seq, timeMs, start, end }) =>
-      this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
+  #takeJson(connection: Connection, frame: Buffer, receivedMs: number): void {
+    const { session } = connection;
+    const { problem, asks } = readJsonFrame(
+      frame,
+      session,
+      this.options,
+      receivedMs,
+      ({ kind, seq, timeMs, start, end }) =>
+        this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
     );
+    if (asks) this.downlink.ask(connection);
     if (problem !== undefined) refuseFrame(session, problem);
   }
 
-  #takeBinary(session: DeviceSession, frame: Buffer, receivedMs: number): void {
-    const problem = readBinaryFrame(frame, session, this.options, receivedMs, (kind, seq, timeMs, start, end) =>
-      this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
+  #takeBinary(connection: Connection, frame: Buffer, receivedMs: number): void {
+    const { session } = connection;
+    const { problem, asks } = readBinaryFrame(
+      frame,
+      session,
+      this.options,
+      receivedMs,
+      (kind, seq, timeMs, start, end) => this.ingest.take(session, kind, seq, timeMs, receivedMs, frame, start, end),
     );
+    if (asks) this.downlink.ask(connection);
     if (problem !== undefined) refuseFrame(session, problem);
   }
 }

@@ -352,6 +352,11 @@ void test('a consumer taken out of ROUTER_CONSUMERS holds nothing any more; one 
   await shadow.untilRecords(5);
   t.equal(shadow.resumes[0]!.cursor.offset, 30, 'it begins where the others are');
   t.strictSame(shadow.seqs, upTo(5));
+  await shadow.consumer.stop();
+  const resume = (): Promise<Position> => Promise.resolve(START);
+  const first = await TestConsumer.start(t, again, { name: 'shadow', resume });
+  await first.untilRecords(35);
+  t.strictSame(first.seqs, [...upTo(30), ...upTo(5)], 'from the start it gets what the queue still has');
   t.equal(await again.process.metric('holdfast_queue_records'), 5, 'and holds what comes from now on');
 });
 

@@ -2,7 +2,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { duration, optional, readConfig, text } from '../../shared/config.js';
 import type { DeviceProtocol } from '../../shared/device.js';
-import { sendLines } from './sender.js';
 
 export const sendFields = {
   token: optional(text('SEND_TOKEN', undefined, "the device's token; unlike --token it does not show in ps")),
@@ -53,6 +52,8 @@ export function sendCommand(): Command {
 
 async function send(device: string, options: Options): Promise<void> {
   const { edge, protocol, timeout } = options;
+  // Only here: every service would load it too.
+  const { sendLines } = await import('./sender.js');
   const counts = await sendLines({
     device,
     edge,

@@ -18,7 +18,7 @@
  * A removal, and a value that an object took the place of, is remembered as long as late patches must be known by it
  * (removals.ts). That memory is bounded: a patch older than a forgotten removal can bring a field back.
  */
-import { Branch, type Leaf, type Value } from './branch.js';
+import { Branch, type Field, type Leaf, type Value } from './branch.js';
 import { isJsonObject, type Json, type JsonObject } from './json.js';
 import { replacedBytes, saysAnything } from './patch.js';
 import { Removals, type Path } from './removals.js';
@@ -29,7 +29,7 @@ const NO_REMOVALS = new Removals();
 /** What is merged into: a section. */
 export interface Merged {
   readonly root: Branch;
-  removals: Removals | undefined;
+  removals?: Removals | undefined;
 }
 
 export class Merge {
@@ -51,48 +51,54 @@ export class Merge {
 
   removeAll(): void {
     const { root } = this.#into;
-    const isNewest = root.timeMs <= this.#timeMs;
+    const isNewest = root.newestMs <= this.#timeMs;
     if (root.removeUntil(this.#timeMs)) this.changed = true;
     if (this.#remember(ROOT, this.#timeMs) && isNewest) this.changed = true;
   }
 
   #object(branch: Branch, patch: JsonObject, path: Path): void {
-    const { names, values, times } = branch;
+    const { names, slots } = branch;
     const timeMs = this.#timeMs;
     let edit: Edit | undefined;
     let isEmpty = true;
     let isSaid = false;
+    let replaced = 0;
     let expected = 0;
     for (const key in patch) {
       isEmpty = false;
       const value = patch[key]!;
       // A device mostly says the same fields in the same order.
       const at = names.list[expected] === key ? expected : names.find(key);
-      const current = at < 0 ? undefined : values[at]!;
-      if (at >= 0) expected = at + 1;
-      if (typeof value !== 'object' && current !== undefined && !(current instanceof Branch)) {
+      expected = at + 1;
+      // The way of almost every field of every report. A branch has no time among the slots.
+      if (at >= 0 && typeof value !== 'object' && slots[2 * at]! <= timeMs) {
+        if (typeof value === 'number' && slots[2 * at + 1]! > -Infinity) {
+          slots[2 * at] = timeMs;
+          slots[2 * at + 1] = value;
+        } else branch.put(at, value, timeMs);
         isSaid = true;
-        if (times[at]! > timeMs) continue;
-        this.changed = true;
-        this.replaced += replacedBytes(key, current);
-        values[at] = value;
-        times[at] = timeMs;
+        replaced += replacedBytes(key);
         continue;
       }
+      const current = at < 0 ? undefined : branch.valueAt(at);
       if (saysAnything(value)) isSaid = true;
-      const next = this.#field(current, times[at] ?? 0, value, [...path, key]);
+      const next = this.#field(current, at < 0 ? -Infinity : branch.timeAt(at), value, [...path, key]);
       if (next !== current) (edit ??= new Edit(branch)).put(key, at, next, timeMs);
     }
     edit?.finish();
-    if ((isSaid || isEmpty) && branch.timeMs < timeMs) {
+    if (replaced > 0) {
+      this.changed = true;
+      this.replaced += replaced;
+    }
+    // The root is always there; its time is not needed, and setting it would cost every report a miss of the cache.
+    if (path.length > 0 && (isSaid || isEmpty) && branch.timeMs < timeMs) {
       branch.timeMs = timeMs;
-      if (isEmpty && path.length > 0) this.changed = true;
+      if (isEmpty) this.changed = true;
     }
   }
 
   /** @returns what is in the field afterwards, which is `current` itself where that stays */
-  #field(current: Value | undefined, leafMs: number, value: Json, path: Path): Value | undefined {
-    const currentMs = current instanceof Branch ? current.timeMs : current === undefined ? -Infinity : leafMs;
+  #field(current: Value | undefined, currentMs: number, value: Json, path: Path): Value | undefined {
     if (value === null) return this.#remove(current, currentMs, path);
     if (isJsonObject(value)) return this.#nested(current, currentMs, value, path);
     return this.#leaf(current, currentMs, value, path);
@@ -161,9 +167,7 @@ export class Merge {
 /** What changes of a branch's names; its values and times are changed in place. */
 class Edit {
   readonly #branch: Branch;
-  readonly #names: string[] = [];
-  readonly #values: Value[] = [];
-  readonly #times: number[] = [];
+  readonly #added: Field[] = [];
   readonly #gone = new Set<number>();
 
   constructor(branch: Branch) {
@@ -172,20 +176,12 @@ class Edit {
 
   /** @param at where the field is now; -1: nowhere */
   put(name: string, at: number, value: Value | undefined, timeMs: number): void {
-    const leafMs = value instanceof Branch ? 0 : timeMs;
     if (value === undefined) this.#gone.add(at);
-    else if (at < 0) {
-      this.#names.push(name);
-      this.#values.push(value);
-      this.#times.push(leafMs);
-    } else {
-      this.#branch.values[at] = value;
-      this.#branch.times[at] = leafMs;
-    }
+    else if (at < 0) this.#added.push({ name, value, timeMs });
+    else this.#branch.put(at, value, timeMs);
   }
 
   finish(): void {
-    if (this.#gone.size > 0) this.#branch.removeAt(this.#gone);
-    if (this.#names.length > 0) this.#branch.add(this.#names, this.#values, this.#times);
+    if (this.#gone.size > 0 || this.#added.length > 0) this.#branch.change(this.#gone, this.#added);
   }
 }

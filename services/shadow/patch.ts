@@ -90,16 +90,9 @@ function step(path: string, key: string | number): string {
   return typeof key === 'number' ? `${path}[${key}]` : `${path}.${key}`;
 }
 
-/**
- * How many bytes the patch's new value of a field does not add, because the old one goes: at least so much of what
- * checkPatch counted for it.
- * @param value undefined: a branch
- */
-export function replacedBytes(key: string, value: Json | undefined): number {
-  const field = CHARACTER_BYTES * key.length + FIELD_BYTES;
-  if (typeof value === 'string') return field + value.length + 2;
-  if (typeof value === 'boolean') return field + 4;
-  return field + 1;
+/** How many of the bytes that checkPatch counted for a field do not come on top, where the field was there already. */
+export function replacedBytes(key: string): number {
+  return CHARACTER_BYTES * key.length + FIELD_BYTES + 1;
 }
 
 /** Bytes of a text as a JSON string, quotes included, in UTF-8. */

@@ -27,12 +27,15 @@ export interface DocumentLimits {
 const SECTIONS = ['desired', 'reported'] as const;
 /** `{"desired":,"reported":}` */
 const FRAME_BYTES = 24;
+const EMPTY_BYTES = FRAME_BYTES + 4;
+/** More than any limit. Not Infinity, because V8 keeps small integers in the object itself. */
+const NOT_MEASURED = 2 ** 30 - 1;
 
 type Patch = JsonObject | null | undefined;
 
 export class ShadowDocument {
-  desired = new Section();
-  reported = new Section();
+  desired: Section;
+  reported: Section;
   /** Changes that were accepted; it outlives the document. */
   version = 0;
   /** Of the last accepted change, ms since 1970; it does not go back. */
@@ -40,6 +43,14 @@ export class ShadowDocument {
   isDeleted = false;
   /** The delta's JSON, undefined where it is empty; null where it is not known. */
   #deltaText: string | undefined | null = null;
+  /** At least the bytes of `{desired, reported}`: each patch adds what it can add at most, until it is measured again. */
+  #bytes: number;
+
+  constructor(desired?: Section, reported?: Section) {
+    this.#bytes = desired === undefined && reported === undefined ? EMPTY_BYTES : NOT_MEASURED;
+    this.desired = desired ?? new Section();
+    this.reported = reported ?? new Section();
+  }
 
   /**
    * Merges a report.
@@ -49,10 +60,12 @@ export class ShadowDocument {
   applyReport(report: JsonObject | null, timeMs: number, limits: DocumentLimits): boolean {
     const growth = report === null ? 0 : checkPatch(report, 'reported', limits.depth);
     if (this.#fits(growth, limits)) {
-      if (!this.reported.merge(report, timeMs, growth)) return false;
+      const merge = this.reported.merge(report, timeMs);
+      if (!merge.changed) return false;
+      this.#bytes += growth - merge.replaced;
     } else {
       const reported = this.reported.clone();
-      if (!reported.merge(report, timeMs, growth)) return false;
+      if (!reported.merge(report, timeMs).changed) return false;
       this.#adopt(this.desired, reported, limits);
     }
     this.#accept(timeMs);
@@ -79,7 +92,8 @@ export class ShadowDocument {
       if (patch === undefined) continue;
       const section = sections[name];
       const timeMs = Math.max(nowMs, section.newestMs);
-      section.merge(patch, timeMs, growths[at]!);
+      const { replaced } = section.merge(patch, timeMs);
+      if (fits) this.#bytes += growths[at]! - replaced;
       state[name] = patch;
       if (patch !== null) metadata[name] = patchMetadata(patch, timeMs);
     }
@@ -94,6 +108,7 @@ export class ShadowDocument {
     this.reported.clear();
     this.isDeleted = true;
     this.timestamp = nowMs;
+    this.#bytes = EMPTY_BYTES;
     this.#deltaText = null;
     return { version: this.version, timestamp: nowMs };
   }
@@ -125,9 +140,9 @@ export class ShadowDocument {
 
   /** True where a patch cannot bring the document over its limit. */
   #fits(growth: number, { documentBytes }: DocumentLimits): boolean {
-    const most = documentBytes - growth - FRAME_BYTES;
-    if (this.desired.bytes + this.reported.bytes <= most) return true;
-    return this.desired.measure() + this.reported.measure() <= most;
+    if (this.#bytes + growth <= documentBytes) return true;
+    this.#bytes = FRAME_BYTES + this.desired.root.jsonBytes() + this.reported.root.jsonBytes();
+    return this.#bytes + growth <= documentBytes;
   }
 
   /** Takes merged copies, unless they have made it larger than it may be. */
@@ -142,6 +157,7 @@ export class ShadowDocument {
     }
     this.desired = desired;
     this.reported = reported;
+    this.#bytes = NOT_MEASURED;
   }
 
   #accept(timeMs: number): void {
@@ -157,7 +173,7 @@ function sizeOf(desired: Section, reported: Section): number {
   let bytes = 2;
   for (const [at, section] of [desired, reported].entries()) {
     if (section.root.isEmpty) continue;
-    bytes += (bytes > 2 ? 1 : 0) + SECTIONS[at]!.length + 3 + section.measure();
+    bytes += (bytes > 2 ? 1 : 0) + SECTIONS[at]!.length + 3 + section.root.jsonBytes();
   }
   return bytes;
 }

@@ -63,6 +63,11 @@ export class Thing {
     this.revision++;
   }
 
+  /** As it was stored. */
+  restorePending(ids: readonly string[]): void {
+    this.#pending = ids;
+  }
+
   /**
    * Merges a report of the device into the classic shadow.
    * @param timeMs when it was said, at the latest when it was received

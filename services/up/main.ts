@@ -1,7 +1,7 @@
 /**
  * `holdfast up`: the whole pipeline on one machine, each service a child process of its own, in one data directory.
  *
- *   DIR/run/<service>.pid   DIR/edge   DIR/router   DIR/postgres
+ *   DIR/run/<service>.pid   DIR/edge   DIR/router   DIR/shadow   DIR/postgres
  *
  * Started in the order of the records' way back to front, so that every service finds the next one there; stopped in the
  * order in which records flow, so that each can hand on what it has.
@@ -48,19 +48,21 @@ export async function main({ data, demo }: UpOptions): Promise<void> {
     { name: 'run directory', stop: () => runFiles.release() },
     ...(database === undefined ? [] : [database]),
     child('storage', { STORAGE_URL: databaseUrl }),
+    child('shadow', { SHADOW_DIRECTORY: `${directory}/shadow`, SHADOW_DATABASE_URL: databaseUrl }),
     child('live', { LIVE_DATABASE_URL: databaseUrl }),
-    child('router', { ROUTER_QUEUE: `${directory}/router` }),
+    child('router', { ROUTER_QUEUE: `${directory}/router`, ROUTER_CONSUMERS: config.consumers.join(',') }),
     child('edge', { EDGE_QUEUE: `${directory}/edge` }),
     ...(demo ? [child('demo', demoEnvironment(config, databaseUrl))] : []),
   ];
   process.on('SIGHUP', () => process.kill(process.pid, 'SIGTERM'));
   await runService(log, parts, STOP_DEADLINE_MS);
-  await untilReady([config.edgeAdmin, config.routerAdmin, config.storageAdmin, config.liveAdmin], log);
-  const { edge, live } = config;
+  const { edge, live, shadow, edgeAdmin, routerAdmin, storageAdmin, shadowAdmin, liveAdmin } = config;
+  await untilReady([edgeAdmin, routerAdmin, storageAdmin, shadowAdmin, liveAdmin], log);
   const shownUrl = database === undefined ? 'STORAGE_URL' : databaseUrl;
   process.stdout.write(
     `holdfast is ready  devices ws://${hostPort(edge)}/v1/devices/{id}  live ws://${hostPort(live)}/v1/live  ` +
-      `database ${shownUrl}  metrics http://${hostPort(config.edgeAdmin)}/metrics\n`,
+      `shadow http://${hostPort(shadow)}/things/{thing}/shadow  database ${shownUrl}  ` +
+      `metrics http://${hostPort(edgeAdmin)}/metrics\n`,
   );
 }
 

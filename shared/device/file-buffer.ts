@@ -11,7 +11,7 @@
  * One process at a time may use a directory. The files never hold more than maxBytes; a segment is deleted when all of it
  * is done.
  */
-import { closeSync, fsyncSync, mkdirSync, openSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { encodeRecordFrame, frameSeq, type DeviceKind } from '../device-frames.js';
 import { HoldfastError } from '../errors.js';
@@ -19,7 +19,7 @@ import { bufferFull, type RecordBuffer } from './buffer.js';
 import { DoneFile } from './done-file.js';
 import { DROPPED, MAX_ENTRY_BYTES, encodeDropped, encodeEntry, walkEntries } from './entries.js';
 import { Ledger } from './ledger.js';
-import { Segment } from './segment.js';
+import { Segment, syncDirectory } from './segment.js';
 
 export interface FileLimits {
   readonly directory: string;
@@ -247,15 +247,5 @@ export class FileBuffer implements RecordBuffer {
       if (this.#cursor.segment > 0) this.#cursor.segment--;
       else this.#cursor = { after: -1, segment: 0, offset: 0 };
     }
-  }
-}
-
-/** A new file survives a power cut once its directory is on disk. */
-function syncDirectory(directory: string): void {
-  const file = openSync(directory, 'r');
-  try {
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
   }
 }

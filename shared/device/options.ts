@@ -1,8 +1,10 @@
 /** What a device is made with: options beside their defaults and limits, and the events it emits. */
+import { join } from 'node:path';
 import { MAX_BATCH_BYTES } from '../batch.js';
 import type { DeviceCommand, DeviceKind } from '../device-frames.js';
 import { HoldfastError } from '../errors.js';
 import { MemoryBuffer, type RecordBuffer } from './buffer.js';
+import { CommandMemory } from './command-memory.js';
 import { FileBuffer } from './file-buffer.js';
 import type { DeviceProtocol } from './session.js';
 
@@ -24,7 +26,7 @@ export interface DeviceOptions {
 }
 
 export interface BufferOptions {
-  /** A directory of the device's own: records outlive the process. Absent: they are kept in memory. */
+  /** A directory of the device's own: records, and what commands were done, outlive the process. Absent: kept in memory. */
   readonly directory?: string;
   /** Default 16 MiB in memory, 64 MiB in files. */
   readonly maxBytes?: number;
@@ -52,10 +54,14 @@ export interface DeviceEvents {
   complaint: [code: string, message: string];
   /** The connection ended, or none was made; undefined: the device will not connect again by itself. */
   close: [code: number, reason: string, retryInMs: number | undefined];
-  /** What the device is to change in its state. */
+  /** What the device is to change in its state, as it arrives; onDelta() does it and reports. */
   delta: [delta: unknown, version: number];
+  /** A command, as often as it arrives; onCommand() does each once and answers. */
   command: [command: DeviceCommand];
-  /** device_refused, device_closed (another session took over), disk_low. As always in Node, throws without a listener. */
+  /**
+   * device_refused, device_closed (another session took over), disk_low, handler_failed, and what send() throws where a
+   * report for a delta is not kept. As always in Node, throws without a listener.
+   */
   error: [error: HoldfastError];
 }
 
@@ -99,6 +105,11 @@ export function openBuffer(options: BufferOptions): RecordBuffer {
   const { directory, maxBytes, maxRecords = 100_000, sync = false } = options;
   if (directory !== undefined) return new FileBuffer({ directory, maxBytes: maxBytes ?? 64 * MIB, sync });
   return new MemoryBuffer({ maxBytes: maxBytes ?? 16 * MIB, maxRecords });
+}
+
+/** What the device remembers of its commands, beside its buffer. @param lastSeq the last seq that the buffer has given */
+export function openCommandMemory({ directory, sync }: BufferOptions, lastSeq: number): CommandMemory {
+  return new CommandMemory(directory === undefined ? undefined : join(directory, 'commands'), sync, lastSeq);
 }
 
 function badConfig(what: string): HoldfastError {

@@ -24,6 +24,15 @@ export function checkTime(timeMs: number): number {
   throw badRecord(`the time ${timeMs} is no whole number of ms since 1970`);
 }
 
+/**
+ * @returns the state
+ * @throws HoldfastError bad_record where it is neither an object nor null
+ */
+export function checkState(state: unknown): unknown {
+  if (typeof state === 'object' && !Array.isArray(state)) return state;
+  throw badRecord(`a report is an object or null, and not ${Array.isArray(state) ? 'an array' : typeof state}`);
+}
+
 function assertJson(bytes: Uint8Array): void {
   try {
     JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));

@@ -4,6 +4,7 @@ import {
   constants,
   fdatasyncSync,
   fstatSync,
+  fsyncSync,
   ftruncateSync,
   openSync,
   readSync,
@@ -69,5 +70,15 @@ export class Segment {
   delete(): void {
     this.close();
     unlinkSync(this.path);
+  }
+}
+
+/** A new file survives a power cut once its directory is on disk. */
+export function syncDirectory(directory: string): void {
+  const file = openSync(directory, 'r');
+  try {
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
   }
 }

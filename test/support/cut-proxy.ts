@@ -1,8 +1,8 @@
-/** A TCP proxy before PostgreSQL that can cut a connection at COMMIT: before the server hears of it, or after it is done. */
+/** A TCP proxy before a database that can cut a connection at a commit: before the server hears of it, or after it is done. */
 import { createServer, connect, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
 
-/** `before`: the server never gets the COMMIT. `after`: it has committed, but the client never learns. */
+/** `before`: the server never gets the commit. `after`: it has committed, but the client never learns. */
 export type Cut = 'before' | 'after';
 
 export class CutProxy {
@@ -13,15 +13,20 @@ export class CutProxy {
   private constructor(
     private readonly server: Server,
     private readonly target: URL,
+    private readonly commit: string,
   ) {
     server.on('connection', (client: Socket) => this.#serve(client));
   }
 
-  static async start(target: string): Promise<CutProxy> {
+  /**
+   * @param target the URL of the database
+   * @param commit what a commit is known by on the wire; PostgreSQL's where it is not given
+   */
+  static async start(target: string, commit = 'commit\0'): Promise<CutProxy> {
     const server = createServer();
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
-    return new CutProxy(server, new URL(target));
+    return new CutProxy(server, new URL(target), commit);
   }
 
   /** The target's URL, by way of the proxy. */
@@ -38,7 +43,7 @@ export class CutProxy {
     return this.#cuts;
   }
 
-  /** Cuts at the next COMMIT. */
+  /** Cuts at the next commit. */
   arm(cut: Cut): void {
     this.#cut = cut;
   }
@@ -62,7 +67,7 @@ export class CutProxy {
       socket.on('close', end);
     }
     client.on('data', (bytes) => {
-      const cut = bytes.includes('commit\0') ? this.#cut : undefined;
+      const cut = bytes.includes(this.commit) ? this.#cut : undefined;
       if (cut !== undefined) {
         this.#cut = undefined;
         this.#cuts++;

@@ -27,6 +27,8 @@ export class TestEdge {
     readonly adminPort: number,
     /** Where the edge looks for a router; nobody is there unless a test starts one. */
     readonly routerPort: number,
+    /** Where it looks for shadow: a TestDownlink, or nobody. */
+    readonly downlinkPort: number,
     readonly process: ServiceProcess,
   ) {}
 
@@ -37,16 +39,18 @@ export class TestEdge {
    */
   static async start(keys: Readonly<Record<string, string>> = {}, launcher: readonly string[] = []): Promise<TestEdge> {
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-edge-'));
-    const [port, adminPort, routerPort] = (await freePorts(3)) as [number, number, number];
+    const ports = (await freePorts(4)) as [number, number, number, number];
+    const [port, adminPort, routerPort, downlinkPort] = ports;
     const environment = {
       EDGE_LISTEN: `127.0.0.1:${port}`,
       EDGE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
       EDGE_QUEUE: join(directory, 'queue'),
       EDGE_ROUTER: `tcp://127.0.0.1:${routerPort}`,
+      EDGE_DOWNLINK: `tcp://127.0.0.1:${downlinkPort}`,
       ...keys,
     };
     const process = new ServiceProcess(['edge'], environment, adminPort, launcher);
-    const edge = new TestEdge(directory, port, adminPort, routerPort, process);
+    const edge = new TestEdge(directory, port, adminPort, routerPort, downlinkPort, process);
     try {
       await process.start();
     } catch (error) {

@@ -7,7 +7,7 @@ type Mutation = (bytes: Buffer) => Buffer;
 /** Bytes of both protocols that mean something, and numbers at the edges of what fits. */
 const TELLING = [
   ...['{', '}', '[', ']', '"', ',', ':', '\\', '\\u0000', 'null', '1e999', '-0', '{"data":1}', '"seq":', '"time":-1,'],
-  ...['\u00e9', '\ufeff', '"data":', '"report":{},', '[[[[[[[[[[[[[[[[[['],
+  ...['\u00e9', '\ufeff', '"data":', '"report":{},', '{"get":"shadow"}', '"get":', '[[[[[[[[[[[[[[[[[['],
 ].map((text) => Buffer.from(text));
 
 const NUMBERS = [0, 1, 19, 20, 0x7fffffff, 0x80000000, 0xffffffff].map((number) => {
@@ -72,6 +72,7 @@ const said = fc.oneof(
   fc.record({ report: fc.constant({ valve: 'open' }) }),
   fc.record({ result: fc.constant({ id: 'c-1' }) }),
   fc.record({ data: payload, result: payload }),
+  fc.record({ report: payload }),
 );
 
 const time = fc.oneof({ arbitrary: fc.nat(), weight: 8 }, fc.double());

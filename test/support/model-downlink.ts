@@ -53,7 +53,7 @@ export class ModelDownlink implements Pick<Downlink, 'find' | 'send' | 'listen'>
     const told = { deviceId, connection, given: [] };
     this.told.push(told);
     this.#current.set(deviceId, told);
-    this.#listener?.onArrival(connection);
+    this.#listener?.onArrival?.(connection);
     return told;
   }
 
@@ -66,7 +66,7 @@ export class ModelDownlink implements Pick<Downlink, 'find' | 'send' | 'listen'>
     if (connection === undefined) return;
     connection.asked = true;
     this.#note(deviceId, 'asked');
-    this.#listener?.onQuestion(connection);
+    this.#listener?.onQuestion?.(connection);
   }
 
   /** To be called when a device's delta is found empty. */

@@ -31,6 +31,8 @@ export interface WsEdgeOptions {
   readonly ackFor?: (seq: number) => boolean;
   /** The refusal of an upgrade. */
   readonly refusalFor?: (device: string, authorization: string | undefined) => Refusal | undefined;
+  /** The answer to a device that asks for its shadow; undefined: the question is refused; 'silence': there is none. */
+  readonly shadowFor?: (device: string) => object | null | undefined | 'silence';
   /** Called with every connection after its hello. */
   readonly onConnection?: (socket: WebSocket, device: string) => void;
 }
@@ -43,6 +45,8 @@ export class WsEdge {
   /** The sizes of the messages that arrived, bytes. */
   readonly messageBytes: number[] = [];
   connections = 0;
+  /** How often devices have asked for their shadows. */
+  questions = 0;
   refusals = 0;
   readonly #http: Server;
   readonly #sockets = new WebSocketServer({
@@ -99,12 +103,42 @@ export class WsEdge {
     await closed;
   }
 
+  /** Sends a message to every device that is connected. */
+  tell(type: number, number: number, value: unknown): void {
+    for (const socket of this.#sockets.clients) sendDown(socket, type, number, value);
+  }
+
+  /** Resolves once every device has read what was sent to it, and what it said before that has arrived. */
+  async settle(): Promise<void> {
+    for (const socket of this.#sockets.clients) {
+      const pong = once(socket, 'pong');
+      socket.ping();
+      await pong;
+    }
+  }
+
+  #answer(socket: WebSocket, device: string, binary: boolean): void {
+    this.questions++;
+    const shadow = this.options.shadowFor?.(device);
+    if (shadow === 'silence') return;
+    if (shadow !== undefined) {
+      sendDown(socket, 6, 0, shadow);
+      return;
+    }
+    const error = { code: 'refused', message: 'no shadows here', get: 'shadow' };
+    socket.send(binary ? encodeDown(2, 0, error) : JSON.stringify({ error }));
+  }
+
   #serve(socket: WebSocket, device: string): void {
     this.connections++;
     const binary = socket.protocol === 'holdfast.v1.binary';
     const hello = { device, window: this.options.windowBytes ?? 1024 * 1024 };
     socket.send(binary ? encodeDown(5, 0, hello) : JSON.stringify({ hello }));
     socket.on('message', (data: Buffer) => {
+      if (isQuestion(data, binary)) {
+        this.#answer(socket, device, binary);
+        return;
+      }
       this.messageBytes.push(data.length);
       if (data.length > (this.options.maxMessageBytes ?? Infinity)) {
         const error = { code: 'too_large', message: `${data.length} bytes` };
@@ -131,6 +165,17 @@ export class WsEdge {
     });
     this.options.onConnection?.(socket, device);
   }
+}
+
+/** Sends a delta (3), a command (4) or a shadow (6) in the protocol of the connection. */
+export function sendDown(socket: WebSocket, type: number, number: number, value: unknown): void {
+  const json = { 3: { delta: value, version: number }, 4: { command: value }, 6: { shadow: value } }[type];
+  socket.send(socket.protocol === 'holdfast.v1.binary' ? encodeDown(type, number, value) : JSON.stringify(json));
+}
+
+function isQuestion(data: Buffer, binary: boolean): boolean {
+  const question = Buffer.from('140000000600000000000000000000000000000000000000', 'hex');
+  return binary ? data.equals(question) : data.toString() === '{"get":"shadow"}';
 }
 
 /** A binary message to a device. */
