@@ -12,7 +12,7 @@ import { emptyQueue, primeQueue } from './primed-queue.js';
 import { packagePath } from '../shared/paths.js';
 import { freePort } from './ports.js';
 import { startNode, type BenchProcess } from './processes.js';
-import { Redis, REDIS_SETTINGS, redisVersion } from './redis.js';
+import { describeRedis, Redis, REDIS_SETTINGS, redisVersion } from './redis.js';
 import { atLeast, formatNumber, RowCollector, type PartResult, type Verdict } from './results.js';
 import { queuedRecords, startEdge } from './services.js';
 import { median } from './statistics.js';
@@ -73,7 +73,7 @@ export async function benchEdge(context: BenchContext): Promise<PartResult> {
       'in flight': LOAD_SHAPE.inFlight,
       'payload bytes': LOAD_SHAPE.payloadBytes,
       edge: 'EDGE_VALIDATE_PAYLOADS=false (payload bytes opaque), router away, the file of its queue at its size',
-      redis: REDIS_SETTINGS.map(([key, value]) => `${key} ${value === '' ? '""' : value}`).join(' '),
+      redis: describeRedis(REDIS_SETTINGS),
     },
     rows: rows.rows,
     verdicts,

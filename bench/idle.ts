@@ -81,7 +81,7 @@ async function connectDevices(port: number, count: number): Promise<BenchProcess
 }
 
 /** Memory after collections, when two looks in a row agree. */
-async function restingMemory(server: BenchProcess): Promise<ReturnType<BenchProcess['memory']>> {
+export async function restingMemory(server: BenchProcess): Promise<ReturnType<BenchProcess['memory']>> {
   let last = server.memory();
   for (let look = 0; look < MAX_LOOKS; look++) {
     server.signal('SIGUSR2');

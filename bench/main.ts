@@ -18,6 +18,7 @@ import { describeMachine } from './machine.js';
 import { benchPipeline } from './pipeline.js';
 import { killAll, stopAll } from './processes.js';
 import { renderPart, renderRun, type PartFailure, type PartResult, type RunResult } from './results.js';
+import { benchShadow } from './shadow.js';
 import { benchStorage } from './storage.js';
 
 type Part = (context: BenchContext) => Promise<PartResult>;
@@ -29,6 +30,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   storage: benchStorage,
   latency: benchLatency,
   idle: benchIdle,
+  shadow: benchShadow,
 };
 
 const HELP = `npm run bench [-- part … options]

@@ -151,16 +151,20 @@ function kilobytes(status: string, key: string): number {
   return Number(match[1]);
 }
 
-/** Starts a Node process from compiled JavaScript. */
+/**
+ * Starts a Node process from compiled JavaScript.
+ * @param wrapper words before the command, which run it in their own place (pinning.ts)
+ */
 export function startNode(
   name: string,
   script: string,
   scriptArguments: readonly string[],
   environment: Readonly<Record<string, string>> = {},
   nodeOptions: readonly string[] = [],
+  wrapper: readonly string[] = [],
 ): BenchProcess {
-  const all = [...nodeOptions, script, ...scriptArguments];
-  return new BenchProcess({ name, command: process.execPath, arguments: all, environment, ipc: true });
+  const [command, ...words] = [...wrapper, process.execPath, ...nodeOptions, script, ...scriptArguments];
+  return new BenchProcess({ name, command: command!, arguments: words, environment, ipc: true });
 }
 
 /** Ends what is still running; for the end of the bench, however it comes. */

@@ -1,4 +1,4 @@
-/** A redis-server of the bench's own: append-only file, fsync before every answer, nothing else. */
+/** A redis-server of the bench's own: an append-only file, and nothing else. */
 import { execFile } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { createConnection } from 'node:net';
@@ -11,15 +11,29 @@ import { REDIS_STREAM } from './record-block.js';
 /** With setpriv it ends with the bench, even one that was killed with -9. */
 const COMMAND = 'setpriv';
 const COMMAND_WORDS = ['--pdeathsig', 'KILL', 'redis-server'];
-const START_DEADLINE_MS = 10_000;
+const START_DEADLINE_MS = 60_000;
+const POLL_MS = 10;
+
+export type RedisSettings = readonly (readonly [key: string, value: string])[];
 
 /** As it is asked for, plus what keeps it from doing other work meanwhile: no snapshots, no rewrite of the file. */
-export const REDIS_SETTINGS = [
+export const REDIS_SETTINGS: RedisSettings = [
   ['--appendonly', 'yes'],
   ['--appendfsync', 'always'],
   ['--save', ''],
   ['--auto-aof-rewrite-percentage', '0'],
-] as const;
+];
+
+/** As shadow's store asks for it: the last second may be lost, and is replayed. */
+export const REDIS_EVERY_SECOND: RedisSettings = REDIS_SETTINGS.map(([key, value]) => [
+  key,
+  key === '--appendfsync' ? 'everysec' : value,
+]);
+
+/** The settings as words of a command line. */
+export function describeRedis(settings: RedisSettings): string {
+  return settings.map(([key, value]) => `${key} ${value === '' ? '""' : value}`).join(' ');
+}
 
 /** `Redis server v=7.0.15 …`, or undefined where it or setpriv is not on the PATH. */
 export async function redisVersion(): Promise<string | undefined> {
@@ -38,35 +52,40 @@ export class Redis {
 
   /**
    * Starts it and waits until it answers.
-   * @param directory where its append-only file goes: the same disk as the queue it is compared with
+   * @param directory where its append-only file goes, or is: the same disk as what it is compared with
+   * @param wrapper words before the command, which run it in their own place (pinning.ts)
    */
-  static async start(directory: string): Promise<Redis> {
+  static async start(
+    directory: string,
+    settings: RedisSettings = REDIS_SETTINGS,
+    wrapper: readonly string[] = [],
+  ): Promise<Redis> {
     mkdirSync(directory, { recursive: true });
     const port = await freePort();
-    const process = new BenchProcess({
-      name: 'redis-server',
-      command: COMMAND,
-      arguments: [
-        ...COMMAND_WORDS,
-        '--port',
-        String(port),
-        '--bind',
-        '127.0.0.1',
-        '--dir',
-        directory,
-        ...REDIS_SETTINGS.flat(),
-      ],
-      ipc: false,
-    });
+    const where = ['--port', String(port), '--bind', '127.0.0.1', '--dir', directory];
+    const [command, ...words] = [...wrapper, COMMAND, ...COMMAND_WORDS, ...where, ...settings.flat()];
+    const process = new BenchProcess({ name: 'redis-server', command: command!, arguments: words, ipc: false });
     const redis = new Redis(process, port);
     const until = performance.now() + START_DEADLINE_MS;
     for (;;) {
       process.assertRunning();
+      // While it loads its file it says LOADING.
       const answer = await redis.#ask('PING').catch(() => '');
       if (answer.startsWith('+PONG')) return redis;
       if (performance.now() > until) throw new Error(`redis-server does not answer: ${answer}`);
-      await sleep(20);
+      await sleep(POLL_MS);
     }
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  /** Bytes that its allocator has given out, as INFO memory tells it. */
+  async usedBytes(): Promise<number> {
+    const used = /used_memory:(\d+)/.exec(await this.#ask('INFO memory'))?.[1];
+    if (used === undefined) throw new Error('INFO memory of Redis names no used_memory');
+    return Number(used);
   }
 
   /** How many entries it holds. */

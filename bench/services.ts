@@ -24,6 +24,13 @@ export interface RouterService extends Service {
   readonly addresses: RouterAddresses;
 }
 
+export interface ShadowService extends Service {
+  /** Of its HTTP API. */
+  readonly port: number;
+  /** Where edges ask for what is sent to their devices. */
+  readonly downlink: string;
+}
+
 type Environment = Readonly<Record<string, string>>;
 
 const COMMON: Environment = { LOG_LEVEL: 'warn', LOG_FORMAT: 'json' };
@@ -89,9 +96,34 @@ export function startStorage(context: BenchContext, databaseUrl: string, address
   });
 }
 
+/**
+ * A shadow that runs; ready as soon as its store and router are.
+ * @param settings name its store
+ */
+export async function startShadow(
+  context: BenchContext,
+  addresses: RouterAddresses,
+  settings: Environment,
+): Promise<ShadowService> {
+  const own = await shadowAddresses();
+  const service = await startService(context, 'shadow', {
+    ...own,
+    SHADOW_ROUTER_FETCH: addresses.consumers,
+    SHADOW_ROUTER_PUBLISH: addresses.publish,
+    ...settings,
+  });
+  return { ...service, port: Number(own.SHADOW_LISTEN.split(':')[1]), downlink: own.SHADOW_DOWNLINK };
+}
+
+/** Where a shadow listens, on ports that are free now. */
+export async function shadowAddresses(): Promise<{ SHADOW_LISTEN: string; SHADOW_DOWNLINK: string }> {
+  const [listen, downlink] = [await freePort(), await freePort()];
+  return { SHADOW_LISTEN: `127.0.0.1:${listen}`, SHADOW_DOWNLINK: `tcp://127.0.0.1:${downlink}` };
+}
+
 async function startService(
   context: BenchContext,
-  name: 'edge' | 'router' | 'storage',
+  name: 'edge' | 'router' | 'storage' | 'shadow',
   settings: Environment,
   nodeOptions: readonly string[] = [],
 ): Promise<Service> {

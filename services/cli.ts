@@ -7,6 +7,7 @@ import { CONFIG_EXIT_CODE } from '../shared/lifecycle.js';
 import { VERSION } from '../shared/version.js';
 import { demoFields } from './demo/config.js';
 import { edgeFields } from './edge/config.js';
+import { healthCommand } from './health/health.js';
 import { liveFields } from './live/config.js';
 import { queueCommand } from './queue/command.js';
 import { routerFields } from './router/config.js';
@@ -96,6 +97,15 @@ for (const { name, about, fields, example, load } of services) {
 program.addCommand(sendCommand());
 program.addCommand(queueCommand());
 program.addCommand(statusCommand());
+program.addCommand(
+  healthCommand({
+    edge: edgeFields.adminListen,
+    router: routerFields.adminListen,
+    shadow: shadowFields.adminListen,
+    storage: storageFields.admin,
+    live: liveFields.adminListen,
+  }),
+);
 
 try {
   await program.parseAsync();

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test, type Test } from 'tap';
 import { until } from '../test/support/processes.js';
@@ -388,6 +388,34 @@ void test('a process that dies while it does a command does not begin it again: 
     again.find(({ id }) => id === 'quick'),
     quick,
   );
+});
+
+void test('a command that cannot be written down is not begun, and is done when it comes again and can be', async (t) => {
+  const directory = t.testdir();
+  // Where the log is written anew a directory is in the way.
+  const obstacle = join(directory, 'commands.new');
+  const { edge, device } = await setUp(t, {}, { buffer: { directory } });
+  const done: string[] = [];
+  const errors: HoldfastError[] = [];
+  device.onCommand(({ id }) => done.push(id));
+  device.on('error', (error) => errors.push(error));
+  await opened(device);
+  // Two lines each: the next one has to begin the log anew.
+  for (let n = 1; n <= 1_500; n++) {
+    edge.tell(COMMAND, 0, command(`c-${n}`));
+    if (n % 500 === 0) await until(() => done.length === n);
+  }
+  mkdirSync(obstacle);
+  edge.tell(COMMAND, 0, command('late'));
+  await until(() => errors.length === 1);
+  t.match(errors, [{ code: 'disk_low', retry: true, message: /cannot write to .*commands: / }]);
+  t.equal(done.length, 1_500);
+  rmdirSync(obstacle);
+  edge.tell(COMMAND, 0, command('late'));
+  await until(() => done.length === 1_501);
+  t.equal(done.at(-1), 'late');
+  await device.flushed();
+  t.equal(errors.length, 1);
 });
 
 void test('the file of commands stays small, holds the last thousand, and survives damage', async (t) => {

@@ -42,6 +42,7 @@ void test('every bad key is named at once, with its value and what is allowed; a
     EDGE_RETRY_AFTER: '5',
     EDGE_VALIDATE_PAYLOADS: 'yes',
     EDGE_ROUTER: 'http://router:7310',
+    EDGE_DOWNLINK: '127.0.0.1:7321',
     EDGE_ORIGINS: 'https://fine.example,*',
     EDGE_WINDOWS: '1MiB',
   });
@@ -53,6 +54,7 @@ void test('every bad key is named at once, with its value and what is allowed; a
     /EDGE_JSON_DEPTH="0" is not allowed; allowed: a whole number from 1/,
     /EDGE_RETRY_AFTER="5" is not allowed; allowed: a time/,
     /EDGE_VALIDATE_PAYLOADS="yes" is not allowed; allowed: true or false/,
+    /EDGE_DOWNLINK="127\.0\.0\.1:7321" is not allowed; allowed: a ZeroMQ endpoint/,
     /EDGE_ROUTER="http:\/\/router:7310" is not allowed; allowed: a ZeroMQ endpoint/,
     /EDGE_ORIGINS="https:\/\/fine\.example,\*" is not allowed/,
     /EDGE_WINDOWS is not a key of this service; its keys are EDGE_LISTEN, /,

@@ -15,6 +15,7 @@ import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import { comparePositions, START } from '../../shared/position.js';
+import type { Slot } from './hot.js';
 import { isJsonObject } from './json.js';
 import { RequestError } from './request-error.js';
 import { readResult, type Results } from './results.js';
@@ -34,11 +35,13 @@ const READ_BYTES = 1024 * 1024;
 const RETRY_MS = 200;
 
 interface Needs {
-  /** The device of each record of a batch, in their order. */
-  readonly ids: string[];
+  /** The thing of each record of a batch, in their order, where all are in memory. */
+  readonly slots: Slot<Thing>[];
   /** What the batch needs in memory and is not there. */
   readonly things: Set<string>;
   readonly commands: Set<string>;
+  /** Whether things may go on referring to the batch. */
+  hasTelemetry: boolean;
 }
 
 export class Apply implements Part {
@@ -88,19 +91,22 @@ export class Apply implements Part {
       if (!(await this.#fetch([...needs.things], [...needs.commands]))) return;
       needs = this.#needs(batch);
     }
-    const oldestMs = this.#apply(batch, needs.ids);
+    const oldestMs = this.#apply(batch, needs.slots);
     this.#through = position;
-    things.applied(position, batch.length, oldestMs);
+    // Reports are read at once; telemetry is left where it is until it is written.
+    things.applied(position, needs.hasTelemetry ? batch.length : 0, oldestMs);
   }
 
   #needs(batch: Buffer): Needs {
     const { things } = this.options;
-    const needs: Needs = { ids: [], things: new Set(), commands: new Set() };
+    const needs: Needs = { slots: [], things: new Set(), commands: new Set(), hasTelemetry: false };
     const cursor = new RecordCursor(batch);
     while (cursor.next()) {
       const id = cursor.deviceId;
-      needs.ids.push(id);
-      if (things.peek(id) === undefined) needs.things.add(id);
+      const slot = things.find(id);
+      if (slot === undefined) needs.things.add(id);
+      else needs.slots.push(slot);
+      if (cursor.kind === Kind.telemetry) needs.hasTelemetry = true;
       if (cursor.kind !== Kind.result) continue;
       const result = readResult(parse(batch, cursor));
       if (result !== undefined && things.peekCommand(result.id) === undefined) needs.commands.add(result.id);
@@ -126,71 +132,72 @@ export class Apply implements Part {
   }
 
   /** @returns when the oldest of the records came to an edge */
-  #apply(batch: Buffer, ids: readonly string[]): number {
+  #apply(batch: Buffer, slots: readonly Slot<Thing>[]): number {
     const { things } = this.options;
     const cursor = new RecordCursor(batch);
     let oldestMs = Number.POSITIVE_INFINITY;
     for (let index = 0; cursor.next(); index++) {
-      const thing = things.peek(ids[index]!)!;
       const { receivedMs } = cursor;
       if (receivedMs < oldestMs) oldestMs = receivedMs;
-      this.#applyRecord(thing, batch, cursor, Math.min(cursor.timeMs, receivedMs));
+      this.#applyRecord(slots[index]!, batch, cursor, Math.min(cursor.timeMs, receivedMs));
     }
-    things.metrics.recordsIn.inc(ids.length);
+    things.metrics.recordsIn.inc(slots.length);
     return oldestMs;
   }
 
   /** @param timeMs of the record; never after its arrival: a clock that runs years ahead must not block what comes later */
-  #applyRecord(thing: Thing, batch: Buffer, cursor: RecordCursor, timeMs: number): void {
+  #applyRecord(slot: Slot<Thing>, batch: Buffer, cursor: RecordCursor, timeMs: number): void {
     const { things } = this.options;
+    const { value: thing } = slot;
     switch (cursor.kind) {
       case Kind.telemetry:
         thing.applyTelemetry(batch, cursor.payloadStart, cursor.payloadEnd, timeMs, cursor.timeMs, cursor.seq);
-        things.touch(thing, false);
+        things.touch(slot, false);
         break;
       case Kind.report:
-        this.#applyReport(thing, parse(batch, cursor), timeMs);
+        this.#applyReport(slot, parse(batch, cursor), timeMs);
         break;
       case Kind.result:
-        this.#applyResult(thing, parse(batch, cursor), timeMs);
+        this.#applyResult(slot, parse(batch, cursor), timeMs);
         break;
       case Kind.online:
       case Kind.offline:
         thing.applyPresence(cursor.kind === Kind.online, timeMs, sessionOf(parse(batch, cursor)));
-        things.touch(thing, false);
+        things.touch(slot, false);
         break;
       default:
         this.#reject('unknown_kind');
     }
   }
 
-  #applyReport(thing: Thing, report: unknown, timeMs: number): void {
+  #applyReport(slot: Slot<Thing>, report: unknown, timeMs: number): void {
     if (report !== null && !isJsonObject(report)) {
       this.#reject('bad_report');
       return;
     }
     try {
-      if (thing.applyReport(report, timeMs, this.options.limits)) this.options.things.touch(thing, true);
+      if (slot.value.applyReport(report, timeMs, this.options.limits)) this.options.things.touch(slot, true);
       else this.#reject('older');
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      this.options.log.debug({ thing: thing.id, reason: error.message }, 'a report was not applied');
+      this.options.log.debug({ thing: slot.id, reason: error.message }, 'a report was not applied');
       this.#reject(error.status === 413 ? 'too_large' : 'bad_report');
     }
   }
 
-  #applyResult(thing: Thing, payload: unknown, timeMs: number): void {
+  #applyResult(slot: Slot<Thing>, payload: unknown, timeMs: number): void {
     const { things, results } = this.options;
     const result = readResult(payload);
     if (result === undefined) {
       this.#reject('bad_result');
       return;
     }
+    const { value: thing } = slot;
     const { revision } = thing;
     const value = things.peekCommand(result.id);
     const refusal = results.applyResult(thing, value?.value, result, timeMs, (command) => things.put(command));
     if (refusal !== undefined) this.#reject(refusal);
-    if (thing.revision !== revision) things.touch(thing, true);
+    if (thing.revision !== revision) things.touch(slot, true);
   }
 
   #reject(reason: string): void {

@@ -7,7 +7,7 @@ import { HoldfastError } from '../../shared/errors.js';
 import type { Change, CommandWrite } from './store.js';
 
 /** Longer than any device id; twice that with a separator is still a key for LMDB. */
-export const MAX_ID_LENGTH = 256;
+const MAX_ID_LENGTH = 256;
 
 /** True for what can be the id of a queue, a thing or a command; of nothing else is there a value. */
 export function isId(id: string): boolean {

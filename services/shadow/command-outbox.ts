@@ -2,7 +2,10 @@
  * What the downlink asks of commands: which may be sent, and that they were.
  *
  * A command is durably QUEUED before it is sent: what a device does must be known here after a crash. While the write of a
- * new command is under way the command is held back; once it is durable, whoever sends is told of its thing.
+ * new command is under way the command is held back; once it is durable, whoever sends is told of its thing. Where the store
+ * goes away in the middle of the write, the caller has heard of that long before the command is durable: it is then held
+ * back until its thing is written, at which the engine says so (ThingsApi.onWritten).
+ *
  * It becomes SENT after it was given to the downlink. A crash between the two leaves it QUEUED, and it is sent once more:
  * devices do an id once.
  */
@@ -26,8 +29,8 @@ const NOTES_A_CHANGE = 1_000;
 const RETRY_MS = 500;
 
 export class CommandOutbox {
-  /** Commands whose first write is under way. */
-  readonly #held = new Set<string>();
+  /** Commands whose first write is under way, by their things. */
+  readonly #held = new Map<string, Set<string>>();
   readonly #closing = new AbortController();
   #listener: ((things: readonly string[]) => void) | undefined;
 
@@ -36,7 +39,10 @@ export class CommandOutbox {
     private readonly retentionMs: number,
     private readonly metrics: DownlinkMetrics,
     private readonly log: Logger,
-  ) {}
+  ) {
+    // Before whoever sends hears of it: listeners are called in their order.
+    things.onWritten(({ id }) => this.#held.delete(id));
+  }
 
   /** Sets who is told of things whose commands were held back and may be sent now. */
   listen(listener: (things: readonly string[]) => void): void {
@@ -44,18 +50,24 @@ export class CommandOutbox {
   }
 
   /** A command is being written for the first time, and must not be sent yet. */
-  hold(id: string): void {
-    this.#held.add(id);
+  hold({ thing, id }: CommandView): void {
+    const held = this.#held.get(thing);
+    if (held === undefined) this.#held.set(thing, new Set([id]));
+    else held.add(id);
   }
 
-  /** The write of these commands is over. */
+  /** These commands are durable. */
   release(commands: readonly CommandView[]): void {
-    for (const { id } of commands) this.#held.delete(id);
+    for (const { thing, id } of commands) {
+      const held = this.#held.get(thing);
+      held?.delete(id);
+      if (held?.size === 0) this.#held.delete(thing);
+    }
     this.#listener?.(commands.map(({ thing }) => thing));
   }
 
-  isHeld(id: string): boolean {
-    return this.#held.has(id);
+  isHeld(thing: string, id: string): boolean {
+    return this.#held.get(thing)?.has(id) ?? false;
   }
 
   /**

@@ -49,7 +49,8 @@ export class Commands implements Pick<
    * Makes a command; it is sent as soon as the thing is connected.
    * @throws RequestError 400, 413 for the request itself; 404 where the thing was never heard of; 429 where it has too many
    *   commands that are not over
-   * @throws HoldfastError store (retry) while the store is away
+   * @throws HoldfastError store (retry) while the store is away. Where it went away in the middle of the write, the command is
+   *   there once the store is back: the list of the thing's commands says so
    */
   async sendCommand(thing: string, request: CommandRequest): Promise<CommandView> {
     checkRequest(request);
@@ -139,25 +140,23 @@ export class Commands implements Pick<
     onRefusal: (refusal: RequestError) => void,
   ): Promise<readonly CommandView[]> {
     const { things, outbox, metrics } = this.options;
-    const made: CommandView[] = [];
-    try {
-      await things.change(ids, [], (found, _, put) => {
-        for (const thing of found) {
-          const refusal = this.#refusalOf(thing);
-          if (refusal === undefined) made.push(this.#make(thing, request, put));
-          else onRefusal(refusal);
-        }
-      });
-    } finally {
-      outbox.release(made);
-    }
-    metrics.commands.inc({ state: 'QUEUED' }, made.length);
+    const made = await things.change(ids, [], (found, _, put) => {
+      const commands: CommandView[] = [];
+      for (const thing of found) {
+        const refusal = this.#refusalOf(thing);
+        if (refusal === undefined) commands.push(this.#make(thing, request, put));
+        else onRefusal(refusal);
+      }
+      metrics.commands.inc({ state: 'QUEUED' }, commands.length);
+      return commands;
+    });
+    outbox.release(made);
     return made;
   }
 
   #make(thing: Thing, request: CommandRequest, put: PutCommand): CommandView {
     const command = newCommand(uuid(), thing.id, request, this.#clock());
-    this.options.outbox.hold(command.id);
+    this.options.outbox.hold(command);
     thing.setPending([...thing.pending, command.id]);
     put(commandWrite(command, this.options.retentionMs));
     return command;

@@ -29,12 +29,16 @@ export const shadowFields = {
   directory: text('SHADOW_DIRECTORY', './data/shadow', 'directory of the LMDB store'),
   diskFloorBytes: bytes('SHADOW_DISK_FLOOR', '256MiB', 0, 2 ** 45, 'free disk below which nothing is written (LMDB)'),
   mapBytes: bytes('SHADOW_MAP', '64GiB', 2 ** 20, 2 ** 45, 'the most that the LMDB store may grow to'),
-  redis: list(
-    'SHADOW_REDIS',
-    'redis://127.0.0.1:6379',
-    /^rediss?:\/\/\S+$/,
-    'the Redis server; several: nodes of one Redis Cluster',
-  ),
+  redis: {
+    ...list(
+      'SHADOW_REDIS',
+      'redis://127.0.0.1:6379',
+      /^rediss?:\/\/\S+$/,
+      'the Redis server; several: nodes of one Redis Cluster',
+    ),
+    // A URL may hold a password.
+    secret: true,
+  },
   redisUnsafeMs: duration(
     'SHADOW_REDIS_UNSAFE',
     '3s',
@@ -48,8 +52,8 @@ export const shadowFields = {
   ),
   documentBytes: bytes('SHADOW_DOCUMENT_LIMIT', '8KiB', 256, 2 ** 20, 'the largest document, without its metadata'),
   depth: integer('SHADOW_DEPTH', 8, 1, 64, 'the deepest nesting of a section'),
-  hotThings: integer('SHADOW_HOT_THINGS', 200_000, 1_000, 100_000_000, 'things kept in memory, about 2 KB each'),
-  flushMs: duration('SHADOW_FLUSH', '200ms', 1, 60_000, 'how long changes by records wait to be written together'),
+  hotThings: integer('SHADOW_HOT_THINGS', 200_000, 10_000, 10_000_000, 'things kept in memory, about 2 KB each'),
+  flushMs: duration('SHADOW_FLUSH', '1s', 1, 60_000, 'how long changes by records wait to be written together'),
   requestRate: integer('SHADOW_REQUEST_RATE', 5_000, 1, 1_000_000, 'requests a second that are served; others get 429'),
   maxPending: integer('SHADOW_MAX_PENDING', 100, 1, 10_000, 'commands of a thing that are not over'),
   retentionMs: duration('SHADOW_COMMAND_RETENTION', '30d', 60_000, 3_650 * DAY_MS, 'how long ended commands are kept'),

@@ -70,12 +70,12 @@ export class ContextWatch implements Part {
     await this.things.inMemory([], []);
     for (const id of ids) {
       const { type, site } = this.context.get(id);
-      const thing = this.things.peek(id);
+      const slot = this.things.find(id);
       // One that has left memory since is looked up with the next thing it says.
-      if (thing === undefined || (thing.type === type && thing.site === site)) continue;
-      thing.type = type;
-      thing.site = site;
-      this.things.touch(thing, false);
+      if (slot === undefined || (slot.value.type === type && slot.value.site === site)) continue;
+      slot.value.type = type;
+      slot.value.site = site;
+      this.things.touch(slot, false);
     }
   }
 

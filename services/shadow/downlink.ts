@@ -28,9 +28,11 @@ import type { DownlinkMetrics } from './downlink-metrics.js';
 /** What happens on the downlink. The listeners must not throw. */
 export interface DownlinkListener {
   /** A device has opened a connection, which was given nothing yet. */
-  onArrival(connection: Connection): void;
+  onArrival?(connection: Connection): void;
+  /** No edge has the device any more. */
+  onDeparture?(deviceId: string): void;
   /** A device has asked for its shadow. */
-  onQuestion(connection: Connection): void;
+  onQuestion?(connection: Connection): void;
 }
 
 /** Messages that may wait for one edge before more are refused. */
@@ -51,7 +53,7 @@ export class Downlink implements Part {
     verbosity: 'allSubsUnsubs',
   });
   readonly #connections = new Map<string, Connection>();
-  #listener: DownlinkListener | undefined;
+  readonly #listeners: DownlinkListener[] = [];
   #receiving: Promise<void> | undefined;
   #stopped = false;
   #loggedMs = -Infinity;
@@ -64,9 +66,9 @@ export class Downlink implements Part {
     private readonly onFailure: (error: unknown) => void,
   ) {}
 
-  /** Sets who is told of arrivals and questions; to be called before start(). */
+  /** Adds somebody who is told of what happens; to be called before start(). */
   listen(listener: DownlinkListener): void {
-    this.#listener = listener;
+    this.#listeners.push(listener);
   }
 
   /** @throws HoldfastError listen_failed */
@@ -82,7 +84,7 @@ export class Downlink implements Part {
     });
   }
 
-  /** Nobody may be sending any more. */
+  /** What is sent from now on is not. */
   async stop(): Promise<void> {
     this.#stopped = true;
     this.#socket.close();
@@ -104,18 +106,25 @@ export class Downlink implements Part {
    * error.
    * @param version of the shadow that a delta belongs to; 0 otherwise
    * @param payload JSON
-   * @returns false, with nothing sent, where its edge has no room for more now
+   * @returns false, with nothing sent, where its edge has no room for more now, or the downlink is stopped
    */
   async send(deviceId: string, type: DownlinkType, version: number, payload: string): Promise<boolean> {
+    if (this.#stopped) return false;
     try {
       await this.#socket.send(encodeDownlink(deviceId, type, version, payload));
     } catch (error) {
+      // A send that zeromq.js had put off fails when the socket is closed under it.
+      if (this.#isStopped()) return false;
       if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
       this.metrics.unsent.inc();
       return false;
     }
     this.metrics.sent(type);
     return true;
+  }
+
+  #isStopped(): boolean {
+    return this.#stopped;
   }
 
   async #receive(): Promise<void> {
@@ -137,7 +146,7 @@ export class Downlink implements Part {
     // The id of before, so that the map's key and the connection share one string.
     const connection = new Connection(before?.deviceId ?? deviceId, (before?.subscriptions ?? 0) + 1);
     this.#connections.set(connection.deviceId, connection);
-    this.#listener?.onArrival(connection);
+    for (const listener of this.#listeners) listener.onArrival?.(connection);
   }
 
   #cancelled(deviceId: string): void {
@@ -145,7 +154,9 @@ export class Downlink implements Part {
     // One that makes no sense, or was malformed before, has no connection.
     if (connection === undefined) return;
     connection.subscriptions--;
-    if (connection.subscriptions === 0) this.#connections.delete(deviceId);
+    if (connection.subscriptions > 0) return;
+    this.#connections.delete(deviceId);
+    for (const listener of this.#listeners) listener.onDeparture?.(deviceId);
   }
 
   #asked(deviceId: string): void {
@@ -154,7 +165,7 @@ export class Downlink implements Part {
     // It has gone since, and nobody waits for the answer.
     if (connection === undefined) return;
     connection.asked = true;
-    this.#listener?.onQuestion(connection);
+    for (const listener of this.#listeners) listener.onQuestion?.(connection);
   }
 
   #malformed(frames: readonly Buffer[]): void {

@@ -129,7 +129,7 @@ export class Flush {
   }
 
   get #isLarge(): boolean {
-    return this.#group.things.size >= this.options.maxThings || this.#group.bytes >= MAX_GROUP_BYTES;
+    return this.#group.things.length >= this.options.maxThings || this.#group.bytes >= MAX_GROUP_BYTES;
   }
 
   /** @returns false where it was stopped before the group was written */
@@ -154,7 +154,7 @@ export class Flush {
     this.#gate = new Promise((resolve) => (open = resolve));
     try {
       const things: ThingWrite[] = [];
-      for (const thing of group.things.values()) {
+      for (const { value: thing } of group.things) {
         things.push({ thing: thing.id, value: encodeThing(thing), entry: thing.entry() });
         if (things.length % ENCODED_A_TURN === 0) await nextTurn();
       }
@@ -192,7 +192,7 @@ export class Flush {
   #settle(group: Group): void {
     const { metrics, onWritten } = this.options;
     const { through } = group;
-    metrics.written.inc(group.things.size);
+    metrics.written.inc(group.things.length);
     if (through !== undefined) {
       this.#stored = through;
       metrics.endToEndSeconds.observe(Math.max(0, Date.now() - group.oldestMs) / 1000);

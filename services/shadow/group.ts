@@ -1,5 +1,6 @@
 /** What is written together: everything that has changed since the last write began. */
 import type { Position } from '../../shared/position.js';
+import type { Slot } from './hot.js';
 import type { CommandWrite } from './store.js';
 import type { Thing } from './thing.js';
 
@@ -9,10 +10,14 @@ export interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
+let groups = 0;
+
 export class Group {
-  readonly things = new Map<string, Thing>();
+  /** What slots say that are in it. */
+  readonly number = ++groups;
+  readonly things: Slot<Thing>[] = [];
   /** Those of the things whose documents or pending commands have changed. */
-  readonly changed = new Set<Thing>();
+  readonly changed: Slot<Thing>[] = [];
   readonly commands = new Map<string, CommandWrite>();
   readonly waiters: Waiter[] = [];
   /** Up to where records are applied; undefined: none were. */
@@ -23,6 +28,6 @@ export class Group {
   bytes = 0;
 
   get isEmpty(): boolean {
-    return this.things.size === 0 && this.commands.size === 0 && this.through === undefined;
+    return this.things.length === 0 && this.commands.size === 0 && this.through === undefined;
   }
 }

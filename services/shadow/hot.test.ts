@@ -45,22 +45,62 @@ void test('an id that many ask for at once is loaded once, and all get the same 
   t.equal(store.loads.length, 2);
 });
 
-void test('what was used least recently goes first, and what is pinned stays', async (t) => {
-  const hot = new Hot<Box>(2, (ids) => Promise.resolve(ids.map((id) => ({ id, version: 0 }))));
-  await hot.fill(['a']);
-  const a = hot.peek('a')!;
-  hot.pin('a', a);
-  await hot.fill(['b']);
-  await hot.fill(['c']);
-  await hot.fill(['d']);
-  t.equal(hot.peek('b'), undefined);
-  t.equal(hot.peek('a'), a, 'it is pinned');
-  hot.unpin('a');
-  t.equal(hot.peek('a'), a, 'it was used just now');
-  await hot.fill(['e', 'f']);
-  t.equal(hot.peek('a'), undefined);
-  t.throws(() => hot.unpin('a'));
-  t.throws(() => hot.replace('a', a));
+void test('what was not used since the clock came by goes first, and what is pinned stays', async (t) => {
+  const hot = new Hot<Box>(3, (ids) => Promise.resolve(ids.map((id) => ({ id, version: 0 }))));
+  await hot.fill(['a', 'b', 'c', 'd']);
+  t.equal(hot.size, 3);
+  t.equal(hot.peek('a'), undefined, 'it was the first');
+  const b = hot.peek('b')!;
+  await hot.fill(['e']);
+  t.equal(hot.peek('c'), undefined, 'it was not used');
+  t.equal(hot.peek('b'), b);
+  const slot = hot.find('b')!;
+  hot.pin(slot);
+  t.equal(hot.pinned, 1);
+  for (let i = 0; i < 20; i++) await hot.fill([`other-${i}`]);
+  t.equal(hot.find('b'), slot, 'it is pinned');
+  t.equal(hot.size, 4, 'what is pinned is beside what is kept');
+  hot.unpin(slot);
+  t.equal(hot.size, 3);
+  t.equal(hot.pinned, 0);
+  t.equal(hot.find('b'), slot, 'it was used just now');
+  for (let i = 0; i < 20; i++) await hot.fill([`more-${i}`]);
+  t.equal(hot.find('b'), undefined);
+  t.throws(() => hot.unpin(slot));
+});
+
+void test('what is put is there until it is unpinned, whoever else is', async (t) => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.record({ id: fc.nat({ max: 12 }), do: fc.constantFrom('put', 'unpin', 'use', 'fill') }), {
+        maxLength: 200,
+      }),
+      fc.integer({ min: 1, max: 4 }),
+      async (steps, max) => {
+        const hot = new Hot<Box>(max, (ids) => Promise.resolve(ids.map((id) => ({ id, version: 0 }))));
+        const pinned = new Map<string, number>();
+        for (const { id: number, do: what } of steps) {
+          const id = String(number);
+          const pins = pinned.get(id) ?? 0;
+          if (what === 'put') {
+            hot.pin(hot.put(id, { id, version: number }));
+            pinned.set(id, pins + 1);
+          } else if (what === 'unpin' && pins > 0) {
+            hot.unpin(hot.find(id)!);
+            if (pins === 1) pinned.delete(id);
+            else pinned.set(id, pins - 1);
+          } else if (what === 'use') hot.peek(id);
+          else if (what === 'fill') await hot.fill([id]);
+          for (const [each, count] of pinned) {
+            if (hot.find(each)?.pins !== count) throw new Error(`${each} is gone, or pinned otherwise`);
+          }
+          if (hot.pinned !== pinned.size || hot.size > max + pinned.size) throw new Error(`${hot.size} are there`);
+        }
+      },
+    ),
+    { numRuns: 300 },
+  );
+  t.pass();
 });
 
 void test('a load that fails rejects for all who wait, and is tried anew', async (t) => {
@@ -103,14 +143,14 @@ void test('a value that is changed, written and pushed out is never replaced by 
         else if (what === 'change' && box !== undefined) {
           box.version++;
           latest.set(id, box.version);
-          if (!dirty.has(id)) hot.pin(id, box);
+          if (!dirty.has(id)) hot.pin(hot.find(id)!);
           dirty.set(id, box);
         } else if (what === 'write') {
           const written = dirty.get(id);
           if (written === undefined) continue;
           dirty.delete(id);
           store.versions.set(id, written.version);
-          hot.unpin(id);
+          hot.unpin(hot.find(id)!);
         }
         check();
       }

@@ -1,45 +1,64 @@
 /**
- * What shadow holds in memory of its store: one instance an id, however many ask for it at once.
+ * What shadow holds in memory of its store: one slot an id, however many ask for it at once.
  *
- * Bounded: what was used least recently goes first, unless it is pinned, because it has changed and the store does not have
- * the change yet. An id is loaded by one load at a time, and what was loaded is taken only where the id is still not there:
- * otherwise a value that was read before a write could take the place of what was written.
+ * An id is looked up once for each record, and everything else about it is in its slot, because with 100,000 things each
+ * lookup and each list that is kept up to date costs more than parsing the record does (memory that no cache holds).
+ *
+ * Bounded: slots that were not used lately go first, by a clock: a hand goes round over the slots, takes away the mark of
+ * those that were used since it was there, and removes the first that has none. A use is then one write into the slot. What
+ * is pinned stays, because it has changed and the store does not have the change yet.
+ *
+ * An id is loaded by one load at a time, and what was loaded is taken only where the id is still not there: otherwise a
+ * value that was read before a write could take the place of what was written.
  */
-import { LRUCache } from 'lru-cache';
 
-interface Pinned<T> {
+/** The place of an id in memory. It is the id's only one while it is pinned, or until the next turn of the event loop. */
+export interface Slot<T> {
+  readonly id: string;
   value: T;
-  count: number;
+  /** Groups that still have to write it. */
+  pins: number;
+  /** Used since the clock's hand was here. */
+  isUsed: boolean;
+  /** Numbers of the last group that holds it, and of the last in which its documents changed; 0 for none (group.ts). */
+  group: number;
+  changedIn: number;
 }
 
 export class Hot<T extends object> {
-  readonly #recent: LRUCache<string, T>;
-  readonly #pinned = new Map<string, Pinned<T>>();
+  readonly #slots = new Map<string, Slot<T>>();
   readonly #loading = new Map<string, Promise<unknown>>();
+  #hand = this.#slots.values();
+  #pinned = 0;
 
   /**
    * @param max how many are kept beside those that are pinned
    * @param load the values of ids, in their order; it makes one for an id that is not in the store
    */
   constructor(
-    max: number,
+    private readonly max: number,
     private readonly load: (ids: readonly string[]) => Promise<readonly T[]>,
-  ) {
-    this.#recent = new LRUCache({ max });
-  }
+  ) {}
 
-  /** How many are in memory, about. */
+  /** How many are in memory. */
   get size(): number {
-    return this.#recent.size;
+    return this.#slots.size;
   }
 
   get pinned(): number {
-    return this.#pinned.size;
+    return this.#pinned;
+  }
+
+  /** The slot, where the id is in memory. */
+  find(id: string): Slot<T> | undefined {
+    const slot = this.#slots.get(id);
+    if (slot !== undefined) slot.isUsed = true;
+    return slot;
   }
 
   /** The value, where it is in memory. */
   peek(id: string): T | undefined {
-    return this.#recent.get(id) ?? this.#pinned.get(id)?.value;
+    return this.find(id)?.value;
   }
 
   /** Brings ids into memory. They are there when it resolves, and may go again with the next turn of the event loop. */
@@ -47,7 +66,7 @@ export class Hot<T extends object> {
     const missing: string[] = [];
     const waiting = new Set<Promise<unknown>>();
     for (const id of new Set(ids)) {
-      if (this.peek(id) !== undefined) continue;
+      if (this.find(id) !== undefined) continue;
       const loading = this.#loading.get(id);
       if (loading === undefined) missing.push(id);
       else waiting.add(loading);
@@ -56,33 +75,31 @@ export class Hot<T extends object> {
     await Promise.all(waiting);
   }
 
-  /** Takes a new value for an id that is pinned. */
-  replace(id: string, value: T): void {
-    const pinned = this.#pinned.get(id);
-    if (pinned === undefined) throw new Error(`${id} is not pinned`);
-    pinned.value = value;
-    this.#recent.set(id, value);
+  /** Takes a new value for an id, whether or not it is in memory. To be pinned in the same step. */
+  put(id: string, value: T): Slot<T> {
+    const slot = this.find(id);
+    if (slot === undefined) return this.#add(id, value);
+    slot.value = value;
+    return slot;
   }
 
-  /** Keeps a value in memory until it is unpinned as often as it was pinned. */
-  pin(id: string, value: T): void {
-    const pinned = this.#pinned.get(id);
-    if (pinned === undefined) this.#pinned.set(id, { value, count: 1 });
-    else pinned.count++;
+  /** Keeps a slot in memory until it is unpinned as often as it was pinned. */
+  pin(slot: Slot<T>): void {
+    if (slot.pins++ === 0) this.#pinned++;
   }
 
-  unpin(id: string): void {
-    const pinned = this.#pinned.get(id);
-    if (pinned === undefined) throw new Error(`${id} is not pinned`);
-    if (--pinned.count > 0) return;
-    this.#pinned.delete(id);
-    this.#recent.set(id, pinned.value);
+  unpin(slot: Slot<T>): void {
+    if (slot.pins === 0) throw new Error(`${slot.id} is not pinned`);
+    if (--slot.pins > 0) return;
+    this.#pinned--;
+    slot.isUsed = true;
+    this.#evict(this.max);
   }
 
   async #load(ids: readonly string[]): Promise<void> {
     const load = this.load(ids).then((values) => {
       ids.forEach((id, index) => {
-        if (this.peek(id) === undefined) this.#recent.set(id, values[index]!);
+        if (this.find(id) === undefined) this.#add(id, values[index]!);
       });
     });
     const settled = load.finally(() => {
@@ -90,5 +107,22 @@ export class Hot<T extends object> {
     });
     for (const id of ids) this.#loading.set(id, settled);
     await settled;
+  }
+
+  #add(id: string, value: T): Slot<T> {
+    // Room is made before it is there, so that it cannot be what has to go.
+    this.#evict(this.max - 1);
+    const slot = { id, value, pins: 0, isUsed: true, group: 0, changedIn: 0 };
+    this.#slots.set(id, slot);
+    return slot;
+  }
+
+  #evict(most: number): void {
+    while (this.#slots.size - this.#pinned > most) {
+      const { value: slot } = this.#hand.next();
+      if (slot === undefined) this.#hand = this.#slots.values();
+      else if (slot.isUsed) slot.isUsed = false;
+      else if (slot.pins === 0) this.#slots.delete(slot.id);
+    }
   }
 }

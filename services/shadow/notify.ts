@@ -90,7 +90,7 @@ export class Notify implements Part {
     return this.#changed.size + this.#arrived.size + this.#failed.size;
   }
 
-  /** Sends no more. To be stopped before the downlink, and before the things. */
+  /** Sends no more. To be stopped before the things. */
   async stop(): Promise<void> {
     this.#stopped = true;
     clearTimeout(this.#retry);
@@ -233,7 +233,7 @@ export class Notify implements Part {
     const { outbox } = this.options;
     const missing = connection.missing(pending);
     // What comes after one that is held back waits with it; whoever holds it back tells when it is free.
-    const held = missing.findIndex((id) => outbox.isHeld(id));
+    const held = missing.findIndex((id) => outbox.isHeld(connection.deviceId, id));
     return (held < 0 ? missing : missing.slice(0, held)).map((id) => ({ connection, id }));
   }
 

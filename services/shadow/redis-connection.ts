@@ -26,8 +26,7 @@ const LOADING_RETRY_MS = 500;
 const DISCONNECT_TIMEOUT_MS = 500;
 
 /** Errors that go away by themselves, or by what an operator does: Redis is full, read-only, starting, failing over. */
-const PASSING =
-  /\b(OOM|READONLY|LOADING|MISCONF|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|NOGOODSLAVE|TRYAGAIN|BUSY|MOVED|ASK|UNBLOCKED)\b/;
+const PASSING = /\b(OOM|READONLY|LOADING|MISCONF|CLUSTERDOWN|MASTERDOWN|NOREPLICAS|TRYAGAIN|BUSY)\b/;
 
 export class RedisConnection {
   readonly #client: RedisClient;
@@ -134,7 +133,7 @@ export class RedisConnection {
   #note(error: Error): void {
     const isNew = error.message !== this.#lastError?.message;
     this.#lastError = error;
-    if (isNew && !this.#isClosed) this.log.warn({ reason: error.message }, `${this.#name} cannot be reached`);
+    if (isNew && !this.#isClosed) this.log.warn({ reason: reasonOf(error) }, `${this.#name} cannot be reached`);
   }
 
   #isBack(): void {
@@ -155,11 +154,18 @@ export class RedisConnection {
     if (this.#isClosed) return new HoldfastError('store', `${this.#name} was closed before ${doing}`, false, cause);
     const isReply = cause instanceof Error && cause.name === 'ReplyError';
     if (isReply && !PASSING.test(cause.message)) {
-      return new HoldfastError('store', `${this.#name} refuses ${doing}: ${cause.message}`, false, cause);
+      const advice = cause.message.startsWith('MOVED') ? '; it is of a cluster: name its nodes in SHADOW_REDIS' : '';
+      return new HoldfastError('store', `${this.#name} refuses ${doing}: ${cause.message}${advice}`, false, cause);
     }
-    const why = cause === undefined ? 'no connection' : messageOf(cause);
+    const why = cause === undefined ? 'no connection' : reasonOf(cause);
     return new HoldfastError('store', `${this.#name} cannot be used for ${doing} now: ${why}`, true, cause);
   }
+}
+
+/** In words; an attempt at several addresses of a name fails with nothing but a code. */
+function reasonOf(error: unknown): string {
+  const message = messageOf(error);
+  return message === '' && error instanceof Error && 'code' in error ? String(error.code) : message;
 }
 
 async function evaluate(bySha: () => Promise<unknown>, bySource: () => Promise<unknown>): Promise<unknown> {

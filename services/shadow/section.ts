@@ -9,7 +9,7 @@ import type { Removals } from './removals.js';
 export class Section implements Merged {
   constructor(
     readonly root = new Branch(-Infinity),
-    public removals: Removals | undefined = undefined,
+    public removals?: Removals,
   ) {}
 
   /** The newest time of anything that was said in it; -Infinity where nothing was. */

@@ -272,10 +272,49 @@ void test('a bad patch of one section keeps the other from being changed', (t) =
   t.end();
 });
 
-const update = fc.record<{ desired: JsonObject | null; reported: JsonObject | null }, never>(
+void test('a document that grows field by field, or number by number, is refused at the byte that is too many', (t) => {
+  const document = new ShadowDocument();
+  const limits = { documentBytes: 1_000, depth: 8 };
+  const grow = (section: 'desired' | 'reported', name: string, value: number): boolean => {
+    const patch = { [name]: value };
+    const next = copy(document);
+    ask(next, { [section]: patch }, 1, LIMITS);
+    const fits = sizeOf(next) <= limits.documentBytes;
+    try {
+      ask(document, { [section]: patch }, 1, limits);
+    } catch (error) {
+      t.match(error, { status: 413 });
+      return false;
+    }
+    t.ok(fits, `${sizeOf(document)} bytes`);
+    return true;
+  };
+  for (const section of ['desired', 'reported'] as const) {
+    for (let i = 0; i < 30; i++) t.ok(grow(section, `field${i}`, 0));
+    for (let i = 0; i < 30; i++) t.ok(grow(section, `field${i}`, 100));
+  }
+  let grown = 0;
+  while (grow(grown % 2 === 0 ? 'desired' : 'reported', `field${30 + (grown >> 1)}`, 1)) grown++;
+  t.ok(sizeOf(document) > 1_000 - 12, `${sizeOf(document)} bytes`);
+  t.notOk(grow('reported', 'field0', -1.234567890123e-300));
+  t.end();
+});
+
+interface Asked {
+  readonly desired?: JsonObject | null;
+  readonly reported?: JsonObject | null;
+}
+
+const update: fc.Arbitrary<Asked> = fc.record(
   { desired: fc.option(anyPatch), reported: fc.option(anyPatch) },
   { requiredKeys: [] },
 );
+
+/** An update of reported alone comes as a report of the device. */
+function ask(document: ShadowDocument, asked: Asked, timeMs: number, limits: DocumentLimits): void {
+  if (asked.desired !== undefined || asked.reported === undefined) document.update(asked, timeMs, limits);
+  else document.applyReport(asked.reported, timeMs, limits);
+}
 
 void test('exactly those changes are refused that would make the document larger than its limit', (t) => {
   let refused = 0;
@@ -284,11 +323,11 @@ void test('exactly those changes are refused that would make the document larger
       const document = new ShadowDocument();
       for (const [at, each] of updates.entries()) {
         const free = copy(document);
-        free.update(each, at, LIMITS);
+        ask(free, each, at, LIMITS);
         const before = JSON.stringify(document.view());
         const size = sizeOf(free);
         try {
-          document.update(each, at, { documentBytes, depth: 8 });
+          ask(document, each, at, { documentBytes, depth: 8 });
           if (size > documentBytes && size > sizeOf(JSON.parse(before) as JsonObject)) return false;
           if (JSON.stringify(document.view()) !== JSON.stringify(free.view())) return false;
         } catch (error) {

@@ -18,6 +18,7 @@ import { BODY_BYTES } from './http/limits.js';
 import { HttpMetrics } from './http/metrics.js';
 import { LmdbStore } from './lmdb-store.js';
 import { Notify } from './notify.js';
+import { PresenceWatch } from './presence-watch.js';
 import { RedisStore } from './redis-store.js';
 import { Results } from './results.js';
 import { Shadows } from './shadows.js';
@@ -70,6 +71,7 @@ export function createShadow({ config, source, context, registry, log, onFailure
     new Apply({ source, things, results, limits, log, onFailure }),
     ...(context === undefined ? [] : [new ContextWatch(things, context, log, onFailure)]),
     new CommandExpiry({ things, store, metrics, retentionMs, log, onFailure }),
+    new PresenceWatch({ things, store, downlink, log, onFailure }),
     notify,
     downlink,
     endpoint,

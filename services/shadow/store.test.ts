@@ -430,7 +430,7 @@ void test('all stores answer as one model does, whatever is written', async (t) 
         await Promise.all(stores.map((store) => store.close()));
       }
     }),
-    { numRuns: 40 },
+    { numRuns: 25 },
   );
 });
 

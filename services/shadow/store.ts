@@ -28,6 +28,7 @@ export interface ThingWrite {
 
 export interface CommandWrite {
   readonly id: string;
+  /** Never another one for the same id. */
   readonly thing: string;
   /** undefined: the command is removed. */
   readonly value: Buffer | undefined;
@@ -71,9 +72,12 @@ export interface Store {
   load(things: readonly string[]): Promise<(Buffer | undefined)[]>;
 
   /**
-   * Writes a change, durably where the store promises that (LMDB: fsynced; Redis: as its appendfsync says).
-   * @throws HoldfastError fenced where another writer has opened the store or moved the position; store (retry) where it is
-   *   away: whether the change is there is then unknown, and the same change may be written again
+   * Writes a change, durably where the store promises that (LMDB: fsynced; Redis: as its appendfsync says). The next change
+   * is to be asked for when this one is written: behind one that failed its position does not fit, and that is fenced.
+   * @throws HoldfastError fenced where another writer has opened the store or moved the position, or where the store has
+   *   lost what it had confirmed; store (retry) where it is away: whether the change is there is then unknown, and the same
+   *   change (the same object) may be written again; store (no retry) for what can never be written. After fenced and
+   *   commit_failed the process must end
    */
   write(change: Change): Promise<void>;
 

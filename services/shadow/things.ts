@@ -17,7 +17,7 @@ import type { Position } from '../../shared/position.js';
 import { decodeThing } from './codec.js';
 import { Flush } from './flush.js';
 import type { Group } from './group.js';
-import { Hot } from './hot.js';
+import { Hot, type Slot } from './hot.js';
 import type { CommandWrite, Store } from './store.js';
 import { Thing } from './thing.js';
 import { ThingsMetrics } from './things-metrics.js';
@@ -135,7 +135,7 @@ export class Things implements ThingsApi, Part {
     const result = work(things, commands, (command) => puts.push(command));
     for (const command of puts) this.put(command);
     const changed = things.filter(({ revision }, index) => revision !== revisions[index]);
-    for (const thing of changed) this.touch(thing, true);
+    for (const { id } of changed) this.touch(this.#things.find(id)!, true);
     if (changed.length > 0 || puts.length > 0) await this.#flush.written();
     return result;
   }
@@ -172,6 +172,11 @@ export class Things implements ThingsApi, Part {
     }
   }
 
+  /** The slot of a thing, where it is in memory. */
+  find(id: string): Slot<Thing> | undefined {
+    return this.#things.find(id);
+  }
+
   /** A thing, where it is in memory. */
   peek(id: string): Thing | undefined {
     return this.#things.peek(id);
@@ -191,22 +196,24 @@ export class Things implements ThingsApi, Part {
    * Notes, in a step, that a thing has changed.
    * @param documents whether its documents or pending commands have
    */
-  touch(thing: Thing, documents: boolean): void {
+  touch(slot: Slot<Thing>, documents: boolean): void {
     const { group } = this.#flush;
-    if (!group.things.has(thing.id)) {
-      group.things.set(thing.id, thing);
-      this.#things.pin(thing.id, thing);
+    if (slot.group !== group.number) {
+      slot.group = group.number;
+      group.things.push(slot);
+      this.#things.pin(slot);
       this.#flush.soon();
     }
-    if (documents) group.changed.add(thing);
+    if (!documents || slot.changedIn === group.number) return;
+    slot.changedIn = group.number;
+    group.changed.push(slot);
   }
 
   /** Keeps, in a step, a command's new value. */
   put(command: CommandWrite): void {
     const { group } = this.#flush;
-    const value = { value: command.value };
-    if (!group.commands.has(command.id)) this.#commands.pin(command.id, value);
-    this.#commands.replace(command.id, value);
+    const slot = this.#commands.put(command.id, { value: command.value });
+    if (!group.commands.has(command.id)) this.#commands.pin(slot);
     group.commands.set(command.id, command);
     this.#flush.soon();
   }
@@ -238,12 +245,12 @@ export class Things implements ThingsApi, Part {
   }
 
   #written(group: Group): void {
-    for (const id of group.things.keys()) this.#things.unpin(id);
-    for (const id of group.commands.keys()) this.#commands.unpin(id);
-    for (const listener of this.#storedListeners) listener(group.things.keys());
-    for (const thing of group.changed) {
+    for (const slot of group.things) this.#things.unpin(slot);
+    for (const id of group.commands.keys()) this.#commands.unpin(this.#commands.find(id)!);
+    for (const listener of this.#storedListeners) listener(group.things.map(({ id }) => id));
+    for (const { value, changedIn } of group.changed) {
       // What has changed again since is told when that is durable too.
-      if (!this.#flush.group.changed.has(thing)) for (const listener of this.#listeners) listener(thing);
+      if (changedIn === group.number) for (const listener of this.#listeners) listener(value);
     }
   }
 

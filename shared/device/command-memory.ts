@@ -97,6 +97,11 @@ export class CommandMemory {
     }
   }
 
+  /** Forgets, in memory, a command that could not be written down. */
+  forget(id: string): void {
+    this.#commands.delete(id);
+  }
+
   /** From now on nothing is written any more. */
   close(): void {
     this.#closed = true;

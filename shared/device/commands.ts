@@ -7,10 +7,10 @@
  *   a command that another life of the process has begun             FAILED: it may have been done, and is not begun again
  *   a command that has expired, by the device's clock                REJECTED "expired"
  *
- * That is at most once, and what is not covered: a process that dies, or closes its device, while it does a command answers
- * FAILED in its next life, done or not;
- * without a file buffer the next process has forgotten everything and does commands again that were not answered; of more
- * than MAX_COMMANDS commands the oldest are forgotten; a power cut forgets what was not synced (buffer.sync).
+ * That is at most once. What it does not cover: a process that dies, or closes its device, while it does a command answers
+ * FAILED in its next life, done or not. Without a file buffer the next process has forgotten everything, and does again
+ * what was not answered. Of more than MAX_COMMANDS commands the oldest are forgotten; a power cut forgets what was not
+ * synced (buffer.sync).
  */
 import type { DeviceCommand } from '../device-frames.js';
 import { HoldfastError, messageOf } from '../errors.js';
@@ -128,8 +128,12 @@ export class Commands {
       this.#answer({ id, status: 'REJECTED', data: { message: 'expired' } });
       return;
     }
-    // What could not be written down is not begun, because it could be begun a second time; it comes again.
-    if (this.#remember({ id, seq: 0 })) this.#answer(await perform(handler, command));
+    if (this.#remember({ id, seq: 0 })) {
+      this.#answer(await perform(handler, command));
+    } else {
+      // Not begun, because a next process could not know: it comes again, and there may be room on the disk then.
+      this.memory.forget(id);
+    }
   }
 
   /** Remembers a result and gives it to the buffer. @returns false where it has no room: it is tried again */

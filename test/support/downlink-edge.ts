@@ -50,10 +50,6 @@ export class DownlinkEdge {
     this.#isReading = false;
   }
 
-  of(deviceId: string): DownlinkMessage[] {
-    return this.received.filter((message) => message.deviceId === deviceId);
-  }
-
   async close(): Promise<void> {
     await this.#sending;
     this.#socket.close();

@@ -4,7 +4,8 @@ import { Connection } from '../../services/shadow/connection.js';
 import type { Downlink, DownlinkListener } from '../../services/shadow/downlink.js';
 
 export interface Given {
-  readonly type: DownlinkType | 'vanished';
+  /** Beside messages: that its delta was found empty, and that it asked for its shadow. */
+  readonly type: DownlinkType | 'vanished' | 'asked';
   readonly version: number;
   readonly payload: string;
 }
@@ -21,6 +22,8 @@ export class ModelDownlink implements Pick<Downlink, 'find' | 'send' | 'listen'>
   readonly told: Told[] = [];
   /** Devices whose edge has no room. */
   readonly blocked = new Set<string>();
+  /** Devices whose next message is refused. */
+  readonly squeezed = new Set<string>();
   refused = 0;
   readonly #current = new Map<string, Told>();
   #listener: DownlinkListener | undefined;
@@ -38,7 +41,7 @@ export class ModelDownlink implements Pick<Downlink, 'find' | 'send' | 'listen'>
   }
 
   async send(deviceId: string, type: DownlinkType, version: number, payload: string): Promise<boolean> {
-    const isBlocked = this.blocked.has(deviceId);
+    const isBlocked = this.squeezed.delete(deviceId) || this.blocked.has(deviceId);
     if (isBlocked) this.refused++;
     else this.#current.get(deviceId)?.given.push({ type, version, payload });
     await Promise.resolve();
@@ -50,7 +53,7 @@ export class ModelDownlink implements Pick<Downlink, 'find' | 'send' | 'listen'>
     const told = { deviceId, connection, given: [] };
     this.told.push(told);
     this.#current.set(deviceId, told);
-    this.#listener?.onArrival(connection);
+    this.#listener?.onArrival?.(connection);
     return told;
   }
 
@@ -62,12 +65,17 @@ export class ModelDownlink implements Pick<Downlink, 'find' | 'send' | 'listen'>
     const connection = this.find(deviceId);
     if (connection === undefined) return;
     connection.asked = true;
-    this.#listener?.onQuestion(connection);
+    this.#note(deviceId, 'asked');
+    this.#listener?.onQuestion?.(connection);
   }
 
   /** To be called when a device's delta is found empty. */
   vanished(deviceId: string): void {
-    this.#current.get(deviceId)?.given.push({ type: 'vanished', version: 0, payload: '' });
+    this.#note(deviceId, 'vanished');
+  }
+
+  #note(deviceId: string, type: 'vanished' | 'asked'): void {
+    this.#current.get(deviceId)?.given.push({ type, version: 0, payload: '' });
   }
 }
 

@@ -21,6 +21,8 @@ export class MemoryStore implements Store {
   readonly commands = new Map<string, CommandWrite>();
   /** The most that was asked for at once. */
   largestStep = 0;
+  /** Turns of the event loop that a read takes. */
+  readTurns = 1;
 
   open(): Promise<void> {
     return Promise.resolve();
@@ -75,8 +77,8 @@ export class MemoryStore implements Store {
 
   /** What every question begins with. @throws HoldfastError store */
   async asked(size: number): Promise<void> {
-    await turn();
     this.largestStep = Math.max(this.largestStep, size);
+    for (let count = 0; count < this.readTurns; count++) await turn();
     if (!this.ready) throw new HoldfastError('store', 'the store is away', true);
   }
 }
@@ -89,7 +91,7 @@ export class MemoryThings implements ThingsApi {
   readonly #listeners: ((thing: Thing) => void)[] = [];
   #changed = new Set<Thing>();
   #puts: CommandWrite[] = [];
-  #waiters: (() => void)[] = [];
+  #waiters: { readonly resolve: () => void; readonly reject: (error: Error) => void }[] = [];
   #flushing = false;
 
   /** With what a store holds: after a crash, that of before. */
@@ -162,7 +164,7 @@ export class MemoryThings implements ThingsApi {
     const changed = things.filter(({ revision }, index) => revision !== revisions[index]);
     for (const thing of changed) this.#changed.add(thing);
     if (changed.length === 0 && puts.length === 0) return { result, durable: Promise.resolve() };
-    const durable = new Promise<void>((resolve) => this.#waiters.push(resolve));
+    const durable = new Promise<void>((resolve, reject) => this.#waiters.push({ resolve, reject }));
     if (this.flushesItself) void this.#flushSoon();
     return { result, durable };
   }
@@ -181,7 +183,17 @@ export class MemoryThings implements ThingsApi {
     }
     void this.store.write({ applied: undefined, things: [], commands: puts });
     for (const thing of changed) for (const listener of this.#listeners) listener(thing);
-    for (const resolve of waiters) resolve();
+    // Some time later: the order is not promised, and this is the harder one.
+    setImmediate(() => {
+      for (const { resolve } of waiters) resolve();
+    });
+  }
+
+  /** The store goes away in the middle of a write: those who wait hear of it, and what has changed is kept. */
+  interrupt(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const { reject } of waiters) reject(new HoldfastError('store', 'the store went away', true));
   }
 
   async #flushSoon(): Promise<void> {
