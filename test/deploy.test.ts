@@ -124,8 +124,10 @@ void test('no manifest, board or rule is forgotten', (t) => {
     const listed = readFileSync(join(K8S, folder, 'kustomization.yaml'), 'utf8');
     const files = readdirSync(join(K8S, folder), { recursive: true, encoding: 'utf8' })
       .filter((name) => statSync(join(K8S, folder, name)).isFile())
-      // Prometheus' file for compose.yaml, which mounts it.
-      .filter((name) => name !== 'kustomization.yaml' && name !== join('prometheus', 'compose.yaml'));
+      // Prometheus' file for compose.yaml, which mounts it, and prose.
+      .filter(
+        (name) => name !== 'kustomization.yaml' && name !== join('prometheus', 'compose.yaml') && !name.endsWith('.md'),
+      );
     t.strictSame(
       files.filter((name) => !new RegExp(`^ +- (\\S+=)?${name.replaceAll('.', '\\.')}$`, 'm').test(listed)),
       [],
