@@ -17,13 +17,14 @@ export interface ShadowLoadOptions {
 
 const REPORT_INTERVAL_MS = 20;
 const DESIRE_INTERVAL_MS = 10;
-const RETRY_MS = 10;
+const RETRY_MS = 20;
 const MINUTE_MS = 60_000;
 
 export class ShadowLoad {
   readonly history = new ShadowHistory();
   readonly #devices: Device[];
   #over = false;
+  #givenUp = false;
   #reports = 0;
   #updates = 0;
 
@@ -42,15 +43,21 @@ export class ShadowLoad {
     return this.#updates;
   }
 
-  /** Loads until `work` is done; resolves once every record is acked and every update accepted. */
+  /**
+   * Loads until `work` is done; resolves once every record is acked and every update accepted. Where `work` fails, nobody
+   * may be there to accept anything any more, and what is under way is given up.
+   */
   async during(work: Promise<unknown>): Promise<void> {
     for (const device of this.#devices) device.connect();
     const running = this.#devices.flatMap((device) => [this.#report(device), this.#desire(device.id)]);
     try {
       await work;
-    } finally {
       this.#over = true;
       await Promise.all(running);
+    } finally {
+      this.#over = true;
+      this.#givenUp = true;
+      await Promise.allSettled(running);
     }
     await Promise.all(this.#devices.map((device) => device.flushed()));
   }
@@ -94,7 +101,7 @@ export class ShadowLoad {
   /** @returns when shadow accepted the update, by its clock */
   async #accepted(thing: string, desired: { readonly wanted: number }): Promise<number> {
     const { client } = this.options;
-    for (;;) {
+    while (!this.#givenUp) {
       try {
         const document = await client.shadow(thing);
         if (document?.state.desired?.['wanted'] === desired.wanted) return timeOf(document);
@@ -105,6 +112,7 @@ export class ShadowLoad {
       }
       await sleep(RETRY_MS);
     }
+    throw new Error(`the update of ${thing} was given up`);
   }
 
   /** @returns when shadow accepted the update; undefined: it did not. @throws what fetch does where nobody answers */
