@@ -21,10 +21,6 @@ const payload = fc.oneof(
   fc.uint8Array().map((bytes) => Buffer.from(bytes)),
 );
 
-function buffersOf(frames: readonly (Buffer | string)[]): Buffer[] {
-  return frames.map((frame) => Buffer.from(frame));
-}
-
 void test('what an edge says is read as it was said', (t) => {
   fc.assert(
     fc.property(deviceId, (id) => {
@@ -40,7 +36,7 @@ void test('what an edge says is read as it was said', (t) => {
 void test('what shadow says is read as it was said, byte for byte', (t) => {
   fc.assert(
     fc.property(deviceId, type, version, payload, (id, kind, number, bytes) => {
-      deepStrictEqual(decodeDownlink(buffersOf(encodeDownlink(id, kind, number, bytes))), {
+      deepStrictEqual(decodeDownlink(encodeDownlink(id, kind, number, bytes)), {
         deviceId: id,
         type: kind,
         version: number,
@@ -65,16 +61,16 @@ void test('the topic of no device is the start of the topic of another', (t) => 
 void test('any bytes are read as a message or as none, and nothing is thrown', (t) => {
   const bytes = fc.uint8Array({ maxLength: 40 }).map((array) => Buffer.from(array));
   const near = fc
-    .tuple(deviceId, type, version, payload, fc.array(fc.tuple(fc.nat(2), fc.nat(20), fc.nat(255)), { maxLength: 3 }))
+    .tuple(deviceId, type, version, payload, fc.array(fc.tuple(fc.nat(150), fc.nat(255)), { maxLength: 3 }))
     .map(([id, kind, number, body, damages]) => {
-      const frames = buffersOf(encodeDownlink(id, kind, number, body));
-      for (const [frame, at, byte] of damages) if (at < frames[frame]!.length) frames[frame]![at] = byte;
-      return frames;
+      const frame = encodeDownlink(id, kind, number, body);
+      for (const [at, byte] of damages) if (at < frame.length) frame[at] = byte;
+      return frame;
     });
   let read = 0;
   fc.assert(
-    fc.property(fc.oneof(near, fc.array(bytes, { maxLength: 4 })), bytes, (frames, frame) => {
-      const message = decodeDownlink(frames);
+    fc.property(fc.oneof(near, bytes), bytes, (sent, frame) => {
+      const message = decodeDownlink(sent);
       if (message !== undefined) {
         read++;
         ok(message.deviceId.length > 0);
@@ -99,11 +95,11 @@ void test('what is no message of the downlink is told from one', (t) => {
     return bytes;
   };
   const body = Buffer.from('{}');
-  t.ok(decodeDownlink([topic, header(3, 7), body]));
-  for (const frames of [
+  t.ok(decodeDownlink(Buffer.concat([topic, header(3, 7), body])));
+  t.equal(decodeDownlink(Buffer.concat([topic, header(3, 7)]))?.payload.length, 0);
+  for (const parts of [
     [],
     [topic],
-    [topic, header(3, 7)],
     [Buffer.from('a'), header(3, 7), body],
     [Buffer.from('\0'), header(3, 7), body],
     [Buffer.alloc(0), header(3, 7), body],
@@ -112,11 +108,10 @@ void test('what is no message of the downlink is told from one', (t) => {
     [topic, header(3, 1.5), body],
     [topic, header(3, Number.NaN), body],
     [topic, header(3, Infinity), body],
-    [topic, header(3, 7).subarray(0, 8), body],
-    [topic, Buffer.alloc(10, 3), body],
-    [topic, Buffer.alloc(0), body],
+    [topic, header(3, 7).subarray(0, 8)],
+    [topic, body],
   ]) {
-    t.equal(decodeDownlink(frames), undefined);
+    t.equal(decodeDownlink(Buffer.concat(parts)), undefined);
   }
   for (const text of ['', '\x01', '\0', '\x01a', '\x01\0', '\x01a\0b', '\x01a\0\0', '\0a', '\x02', '\x03a\0', 'a\0']) {
     t.equal(decodeUplink(Buffer.from(text, 'latin1')), undefined, JSON.stringify(text));

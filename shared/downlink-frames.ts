@@ -4,9 +4,15 @@
  *   edge → shadow   subscription  1 | topic          the device is here, on a new connection
  *                   cancellation  0 | topic          it is gone
  *                   question      2 | device id      the device asks for its shadow (a user message of XSUB)
- *   shadow → edge   topic, header, payload: three frames; topic is `<device id>\0`, so that none is the start of another
- *     header        u8 type (3 delta, 4 command, 6 shadow: those of the device protocol) | f64 version of the delta, or 0
+ *   shadow → edge   topic | u8 type | f64 version | payload
+ *     topic         `<device id>\0`, so that none is the start of another
+ *     type          3 delta, 4 command, 6 shadow: those of the device protocol
+ *     version       of the shadow that a delta belongs to, or 0
  *     payload       JSON in UTF-8: the delta, the command, the shadow (`null` where the device has none)
+ *
+ * A message is one frame. libzmq ends the process of a subscriber with `immediate` that has read the first of several frames
+ * when its connection ends (assertion !_more in fq.cpp; libzmq #2163, azmq #149): a shadow that dies in the middle of sending
+ * would take its edges with it (services/shadow/downlink.test.ts).
  *
  * ZeroMQ sends an edge's subscriptions again whenever it connects, so shadow hears of every connected device after a
  * restart of either. An edge takes a device's subscription back and gives it anew where the device opens another session:
@@ -68,27 +74,34 @@ export function decodeUplink(frame: Buffer): UplinkMessage | undefined {
   return { type: frame[0] === SUBSCRIBE ? 'subscribe' : 'cancel', deviceId };
 }
 
-/** The three frames of a message to a device. */
+/** The frame of a message to a device. */
 export function encodeDownlink(
   deviceId: string,
   type: DownlinkType,
   version: number,
   payload: Buffer | string,
-): (Buffer | string)[] {
-  const header = Buffer.allocUnsafe(HEADER_BYTES);
-  header[0] = type;
-  header.writeDoubleLE(version, 1);
-  return [downlinkTopic(deviceId), header, payload];
+): Buffer {
+  const headerAt = deviceId.length + 1;
+  const payloadAt = headerAt + HEADER_BYTES;
+  const frame = Buffer.allocUnsafe(payloadAt + Buffer.byteLength(payload));
+  frame.write(downlinkTopic(deviceId), 0, 'latin1');
+  frame[headerAt] = type;
+  frame.writeDoubleLE(version, headerAt + 1);
+  if (typeof payload === 'string') frame.write(payload, payloadAt, 'utf8');
+  else payload.copy(frame, payloadAt);
+  return frame;
 }
 
-/** @returns undefined where the frames are no message to a device */
-export function decodeDownlink([topic, header, payload]: readonly Buffer[]): DownlinkMessage | undefined {
-  if (topic === undefined || header === undefined || payload === undefined) return undefined;
-  const type = header[0];
-  if (header.length !== HEADER_BYTES || type === undefined || !isDownlinkType(type)) return undefined;
-  const version = header.readDoubleLE(1);
-  if (topic.length < 2 || topic.at(-1) !== 0 || !Number.isSafeInteger(version) || version < 0) return undefined;
-  return { deviceId: topic.toString('latin1', 0, topic.length - 1), type, version, payload };
+/** @returns undefined where the frame is no message to a device; the payload is a part of the frame */
+export function decodeDownlink(frame: Buffer): DownlinkMessage | undefined {
+  const topicEnd = frame.indexOf(0);
+  const headerAt = topicEnd + 1;
+  const payloadAt = headerAt + HEADER_BYTES;
+  const type = frame[headerAt];
+  if (topicEnd < 1 || frame.length < payloadAt || type === undefined || !isDownlinkType(type)) return undefined;
+  const version = frame.readDoubleLE(headerAt + 1);
+  if (!Number.isSafeInteger(version) || version < 0) return undefined;
+  return { deviceId: frame.toString('latin1', 0, topicEnd), type, version, payload: frame.subarray(payloadAt) };
 }
 
 function isDownlinkType(type: number): type is DownlinkType {

@@ -339,18 +339,18 @@ void test('frames of the downlink that make no sense are counted, and the device
       const header = Buffer.alloc(9);
       header[0] = type;
       header.writeDoubleLE(version, 1);
-      return [Buffer.from(`${id}\0`), header, Buffer.from(json)];
+      return [Buffer.concat([Buffer.from(`${id}\0`), header, Buffer.from(json)])];
     });
   const noise = fc
     .tuple(target, fc.array(bytes, { maxLength: 4 }))
     .map(([id, rest]) => [Buffer.from(`${id}\0`), ...rest]);
   const longer = fc
     .tuple(target, bytes, bytes)
-    .map(([id, more, rest]) => [Buffer.concat([Buffer.from(`${id}\0`), more]), Buffer.alloc(9, 3), rest]);
+    .map(([id, more, rest]) => [Buffer.concat([Buffer.from(`${id}\0`), more, Buffer.alloc(9, 3), rest])]);
   let version = 1_000;
   await fc.assert(
     fc.asyncProperty(fc.array(fc.oneof(good, noise, longer), { maxLength: 10 }), async (messages) => {
-      for (const frames of messages) await shadow.send(frames);
+      for (const frames of messages) await shadow.send(...frames);
       version++;
       for (const device of [socket, text]) {
         const id = device === socket ? 'fuzzed' : 'fuzzed-json';

@@ -146,7 +146,8 @@ export class Downlink implements Part {
   }
 
   #take(frames: readonly Buffer[]): void {
-    const message = frames.length === 3 ? decodeDownlink(frames) : undefined;
+    const [frame, ...more] = frames;
+    const message = frame === undefined || more.length > 0 ? undefined : decodeDownlink(frame);
     if (message === undefined || !isPayload(message)) {
       this.#malformed(frames);
       return;

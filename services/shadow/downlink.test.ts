@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { test, type Test } from 'tap';
 import { decodeUplink, DownlinkType } from '../../shared/downlink-frames.js';
+import type { HoldfastError } from '../../shared/errors.js';
 import { Registry } from '../../shared/metrics.js';
 import { DownlinkEdge, EdgeProcess } from '../../test/support/downlink-edge.js';
 import { freePort } from '../../test/support/ports.js';
@@ -38,9 +39,22 @@ class TestDownlink {
   }
 }
 
+/** ZeroMQ closes sockets a little after close(): the port of one that this process has closed may still be taken. */
+async function listen(downlink: Downlink): Promise<void> {
+  await until(async () => {
+    try {
+      await downlink.start();
+      return true;
+    } catch (error) {
+      if ((error as HoldfastError).code !== 'listen_failed') throw error;
+      return false;
+    }
+  });
+}
+
 async function started(t: Test, endpoint?: string): Promise<TestDownlink> {
   const made = new TestDownlink(endpoint ?? `tcp://127.0.0.1:${await freePort()}`);
-  await made.downlink.start();
+  await listen(made.downlink);
   t.teardown(() => made.downlink.stop());
   return made;
 }
@@ -59,16 +73,16 @@ interface Telling {
 }
 
 /** A downlink on which devices are told what they need. */
-async function telling(t: Test): Promise<Telling> {
+async function telling(t: Test, given?: string): Promise<Telling> {
   const shadow = new TestCommands();
   const { things, outbox } = shadow;
   const onFailure = (error: unknown): void => {
     throw error;
   };
-  const endpoint = `tcp://127.0.0.1:${await freePort()}`;
+  const endpoint = given ?? `tcp://127.0.0.1:${await freePort()}`;
   const downlink = new Downlink(endpoint, shadow.metrics, LOG, onFailure);
   const notify = new Notify({ things, downlink, outbox, log: LOG, onFailure, clock: () => shadow.nowMs });
-  await downlink.start();
+  await listen(downlink);
   t.teardown(async () => {
     await notify.stop();
     await downlink.stop();
@@ -261,17 +275,23 @@ void test('100,000 subscriptions of an edge are worked off, each device is told,
   await until(() => downlink.devices === 0);
 });
 
-void test('a downlink that is stopped in the middle of sending fails nothing', async (t) => {
-  const { shadow, downlink, notify, endpoint } = await telling(t);
-  const one = edge(t, endpoint);
-  for (let device = 0; device < 5_000; device++) {
-    shadow.things.peek(`pump-${device}`).update('', { desired: { valve: 'open' } }, 1, LIMITS);
-    one.subscribe(`pump-${device}`);
+void test('a shadow that ends in the middle of sending, again and again, fails nothing and leaves its edges alive', async (t) => {
+  const DEVICES = 3_000;
+  const endpoint = `tcp://127.0.0.1:${await freePort()}`;
+  const one = new EdgeProcess(endpoint, 'pump', DEVICES, true);
+  t.teardown(() => one.kill());
+  for (let round = 0, before = 0; round < 10; round++) {
+    const { shadow, downlink, notify } = await telling(t, endpoint);
+    for (let device = 0; device < DEVICES; device++) {
+      shadow.things.peek(`pump-${device}`).update('', { desired: { valve: 'open' } }, 1, LIMITS);
+    }
+    await until(async () => (await one.received()) > before);
+    await downlink.stop();
+    t.equal(await downlink.send('pump-0', DownlinkType.delta, 1, '{}'), false);
+    await notify.stop();
+    before = await one.received();
+    t.ok(one.running);
   }
-  await until(() => one.received.length > 0);
-  await downlink.stop();
-  t.ok(notify.waiting > 0 || one.received.length === 5_000);
-  t.equal(await downlink.send('pump-0', DownlinkType.delta, 1, '{}'), false);
 });
 
 void test('an edge killed while a command is under way: the next one brings it, and it ends once', async (t) => {

@@ -1,9 +1,10 @@
 /**
  * An edge as shadow's downlink sees it: a real XSUB socket that subscribes to devices and reads what is sent to them. As a
- * script it is an edge in a process of its own, to be killed: `downlink-edge.js <endpoint> <first device> <devices>`.
+ * script it is an edge in a process of its own, to be killed: `downlink-edge.js <endpoint> <prefix of devices> <devices> <asks>`.
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { setImmediate as turn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { XSubscriber } from 'zeromq';
 import { decodeDownlink, downlinkTopic, encodeQuestion, type DownlinkMessage } from '../../shared/downlink-frames.js';
@@ -57,8 +58,17 @@ export class DownlinkEdge {
   }
 
   async #read(): Promise<void> {
-    for await (const frames of this.#socket) {
-      const message = frames.length === 3 ? decodeDownlink(frames) : undefined;
+    try {
+      await this.#readAll();
+    } catch (error) {
+      // A read that zeromq.js had put off fails when the socket is closed under it.
+      if (!this.#socket.closed) throw error;
+    }
+  }
+
+  async #readAll(): Promise<void> {
+    for await (const [frame, ...more] of this.#socket) {
+      const message = frame === undefined || more.length > 0 ? undefined : decodeDownlink(frame);
       if (message === undefined) this.malformed++;
       else this.received.push(message);
       if (!this.#isReading) return;
@@ -70,8 +80,10 @@ export class DownlinkEdge {
 export class EdgeProcess {
   readonly #child: ChildProcess;
 
-  constructor(endpoint: string, prefix: string, devices: number) {
-    this.#child = fork(fileURLToPath(import.meta.url), [endpoint, prefix, String(devices)], { stdio: 'ignore' });
+  /** @param asks whether its devices ask for their shadows all the time */
+  constructor(endpoint: string, prefix: string, devices: number, asks = false) {
+    const words = [endpoint, prefix, String(devices), asks ? 'asks' : ''];
+    this.#child = fork(fileURLToPath(import.meta.url), words, { stdio: 'ignore' });
   }
 
   /** How many messages it has received; it says so when it is asked. */
@@ -81,20 +93,29 @@ export class EdgeProcess {
     return (await answer)[0];
   }
 
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   async kill(): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    if (!this.running) return;
     const exit = once(this.#child, 'exit');
     this.#child.kill('SIGKILL');
     await exit;
   }
 }
 
-async function main([endpoint, prefix, devices]: readonly string[]): Promise<void> {
+async function main([endpoint, prefix, devices, asks]: readonly string[]): Promise<void> {
   const edge = new DownlinkEdge(endpoint!);
   process.on('message', () => process.send!(edge.received.length));
   process.on('disconnect', () => process.exit());
   for (let device = 0; device < Number(devices); device++) edge.subscribe(`${prefix!}-${device}`);
   await edge.said();
+  for (let asked = 0; asks === 'asks'; asked++) {
+    edge.ask(`${prefix!}-${asked % Number(devices)}`);
+    await edge.said();
+    if (asked % 100 === 0) await turn();
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv.slice(2));

@@ -44,7 +44,7 @@ export class TestDownlink {
   }
 
   /** Sends any frames; the first must begin with the topic of a device that is subscribed, or nobody gets them. */
-  async send(frames: readonly (Buffer | string)[]): Promise<void> {
+  async send(...frames: readonly Buffer[]): Promise<void> {
     await this.#socket.send([...frames]);
   }
 
