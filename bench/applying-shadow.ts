@@ -26,7 +26,7 @@ async function run(): Promise<void> {
   const things = engine.written.things - before.things;
   const changes = engine.written.changes - before.changes;
   await check(engine);
-  await engine.store.close();
+  await engine.stop();
   await finishWork(time, { things, changes });
 }
 

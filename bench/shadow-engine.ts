@@ -11,6 +11,7 @@ import { createShadow } from '../services/shadow/shadow.js';
 import type { Change, Store } from '../services/shadow/store.js';
 import { readBatchHeader } from '../shared/batch.js';
 import type { Delivery, DeliverySource } from '../shared/delivery.js';
+import { STOP_DEADLINE_MS, stopParts } from '../shared/lifecycle.js';
 import { Registry } from '../shared/metrics.js';
 import { comparePositions, START, type Position } from '../shared/position.js';
 import { Signal } from '../shared/signal.js';
@@ -65,6 +66,12 @@ export class Engine {
     while (comparePositions(this.#through, position) < 0) await this.#durable.wait(LOOK_EVERY_MS);
   }
 
+  /** Stops all parts; the store is closed with them. */
+  async stop(): Promise<void> {
+    this.#source.close();
+    await stopParts(this.#shadow.parts, STOP_DEADLINE_MS);
+  }
+
   #watchWrites(): void {
     const { store } = this;
     const write = store.write.bind(store);
@@ -82,6 +89,7 @@ export class Engine {
 class MemorySource implements DeliverySource {
   readonly #fed = new Signal();
   #batches: Buffer[] = [];
+  #closed = false;
 
   /** Has batches read, in order. */
   feed(batches: readonly Buffer[]): void {
@@ -89,8 +97,14 @@ class MemorySource implements DeliverySource {
     this.#fed.fire();
   }
 
-  async read(maxBytes: number): Promise<Delivery> {
-    while (this.#batches.length === 0) await this.#fed.wait(LOOK_EVERY_MS);
+  close(): void {
+    this.#closed = true;
+    this.#fed.fire();
+  }
+
+  async read(maxBytes: number): Promise<Delivery | undefined> {
+    while (this.#batches.length === 0 && !this.#closed) await this.#fed.wait(LOOK_EVERY_MS);
+    if (this.#closed) return undefined;
     const batches: Buffer[] = [];
     let through: Position = START;
     for (let bytes = 0; bytes < maxBytes;) {

@@ -7,10 +7,13 @@ import { CONFIG_EXIT_CODE } from '../shared/lifecycle.js';
 import { VERSION } from '../shared/version.js';
 import { demoFields } from './demo/config.js';
 import { edgeFields } from './edge/config.js';
+import { healthCommand } from './health/health.js';
 import { liveFields } from './live/config.js';
+import { queueCommand } from './queue/command.js';
 import { routerFields } from './router/config.js';
 import { sendCommand } from './send/main.js';
 import { shadowFields } from './shadow/config.js';
+import { statusCommand } from './status/command.js';
 import { storageFields } from './storage/config.js';
 
 const program = new Command('holdfast')
@@ -92,24 +95,17 @@ for (const { name, about, fields, example, load } of services) {
 }
 
 program.addCommand(sendCommand());
-
-program
-  .command('queue')
-  .description('looks into the queue of an edge or a router')
-  .command('inspect <dir>')
-  .description('depth, positions and bytes of the queue in a directory; checks every checksum (exit code 1: some fail)')
-  .option('--json', 'as JSON')
-  .addHelpText(
-    'after',
-    '\nExamples:\n  holdfast queue inspect ./data/edge\n  holdfast queue inspect ./data/router --json',
-  )
-  .action(async (directory: string, options: { json?: boolean }) => {
-    const { describeInspection, inspectQueue } = await import('./queue/inspect.js');
-    const inspection = await inspectQueue(directory);
-    const shown = options.json === true ? `${JSON.stringify(inspection, null, 2)}\n` : describeInspection(inspection);
-    process.stdout.write(shown);
-    if (inspection.damaged.length > 0) process.exitCode = 1;
-  });
+program.addCommand(queueCommand());
+program.addCommand(statusCommand());
+program.addCommand(
+  healthCommand({
+    edge: edgeFields.adminListen,
+    router: routerFields.adminListen,
+    shadow: shadowFields.adminListen,
+    storage: storageFields.admin,
+    live: liveFields.adminListen,
+  }),
+);
 
 try {
   await program.parseAsync();

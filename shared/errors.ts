@@ -26,7 +26,8 @@ export type ErrorCode =
   | 'shadow_away'
   | 'handler_failed'
   | 'start_failed'
-  | 'stop_timeout';
+  | 'stop_timeout'
+  | 'unhealthy';
 
 export class HoldfastError extends Error {
   override readonly name = 'HoldfastError';

@@ -5,6 +5,7 @@ import {
   encodePosition,
   follows,
   formatPosition,
+  parsePosition,
   POSITION_BYTES,
   readPosition,
   START,
@@ -56,5 +57,13 @@ void test('a batch follows the one right before it of the same open, and no othe
   t.notOk(follows({ epoch: 5, offset: 8 }, { epoch: 5, offset: 8 }));
   t.notOk(follows({ epoch: 6, offset: 8 }, { epoch: 5, offset: 7 }), 'between two opens one may be lost');
   t.equal(formatPosition({ epoch: 5, offset: 8 }), '5:8');
+  t.end();
+});
+
+void test('a position is read as people write it', (t) => {
+  fc.assert(fc.property(position, (written) => void t.strictSame(parsePosition(formatPosition(written)), written)));
+  for (const text of ['', '1', '1:', ':1', '-1:1', '1:1.5', ' 1:1', '1:1:1', '9007199254740992:1', 'a:b']) {
+    t.equal(parsePosition(text), undefined, text);
+  }
   t.end();
 });

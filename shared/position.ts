@@ -53,3 +53,11 @@ export function readPosition(buffer: Buffer, at: number): Position | undefined {
 export function formatPosition(position: Position): string {
   return `${position.epoch}:${position.offset}`;
 }
+
+/** Reads `epoch:offset`. @returns undefined where the text is none */
+export function parsePosition(text: string): Position | undefined {
+  const match = /^(\d{1,16}):(\d{1,16})$/.exec(text);
+  if (match === null) return undefined;
+  const position = { epoch: Number(match[1]), offset: Number(match[2]) };
+  return Number.isSafeInteger(position.epoch) && Number.isSafeInteger(position.offset) ? position : undefined;
+}

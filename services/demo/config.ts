@@ -23,6 +23,6 @@ export const demoFields = {
 export type DemoConfig = Config<typeof demoFields>;
 
 /** @throws HoldfastError bad_config that lists every bad key */
-export function readDemoConfig(): DemoConfig {
-  return readConfig('DEMO', demoFields);
+export function readDemoConfig(environment?: Readonly<Record<string, string | undefined>>): DemoConfig {
+  return readConfig('DEMO', demoFields, undefined, environment);
 }

@@ -45,8 +45,8 @@ export const edgeFields = {
 export type EdgeConfig = Config<typeof edgeFields>;
 
 /** @throws HoldfastError bad_config that lists every bad key */
-export function readEdgeConfig(): EdgeConfig {
-  return readConfig('EDGE', edgeFields, checkEdge);
+export function readEdgeConfig(environment?: Readonly<Record<string, string | undefined>>): EdgeConfig {
+  return readConfig('EDGE', edgeFields, checkEdge, environment);
 }
 
 function checkEdge(config: EdgeConfig): readonly string[] {

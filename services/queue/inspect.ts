@@ -1,10 +1,9 @@
 /**
  * `holdfast queue inspect DIR`: what a queue holds, with every checksum verified. It only reads, also beside a live writer.
  */
-import { checkBatch } from '../../shared/batch.js';
-import { HoldfastError, messageOf } from '../../shared/errors.js';
 import { comparePositions, formatPosition, START, type Position } from '../../shared/position.js';
 import { QueueReader } from '../../shared/queue/reader.js';
+import { allKeys, problemOfValue } from './walk.js';
 
 export interface Inspection {
   readonly path: string;
@@ -24,8 +23,6 @@ export interface Inspection {
   /** Batches that fail their check, and why. */
   readonly damaged: readonly { readonly position: string; readonly problem: string }[];
 }
-
-const CHUNK = 1_000;
 
 interface Counts {
   batches: number;
@@ -51,7 +48,7 @@ export async function inspectQueue(path: string): Promise<Inspection> {
       counts.batches++;
       counts.records += key.records;
       counts.bytes += key.bytes;
-      const problem = problemOf(reader.value(key.key), key.position);
+      const problem = problemOfValue(reader.value(key.key), key.position);
       if (problem !== undefined) damaged.push({ position: formatPosition(key.position), problem });
     }
     return {
@@ -92,29 +89,8 @@ export function describeInspection(inspection: Inspection): string {
   return lines.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
 }
 
-/** Every key, read in chunks: a snapshot that is held for the whole walk would let a live writer's file grow. */
-function* allKeys(reader: QueueReader): ReturnType<QueueReader['keys']> {
-  let after = START;
-  for (let keys = [...reader.keys(after, undefined, CHUNK)]; keys.length > 0;) {
-    yield* keys;
-    after = keys.at(-1)!.position;
-    keys = [...reader.keys(after, undefined, CHUNK)];
-  }
-}
-
 function describeCounts({ batches, records, bytes }: Counts): string {
   return `${records} records in ${batches} batches, ${bytes} bytes`;
-}
-
-function problemOf(value: Buffer | undefined, position: Position): string | undefined {
-  if (value === undefined) return undefined; // Released and deleted while we looked.
-  try {
-    const header = checkBatch(value);
-    return comparePositions(header.position, position) === 0 ? undefined : 'it belongs to another position';
-  } catch (error) {
-    if (error instanceof HoldfastError) return messageOf(error);
-    throw error;
-  }
 }
 
 function formatAll(positions: ReadonlyMap<string, Position>): Readonly<Record<string, string>> {

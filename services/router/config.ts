@@ -28,6 +28,6 @@ export const routerFields = {
 export type RouterConfig = Config<typeof routerFields>;
 
 /** @throws HoldfastError bad_config that lists every bad key */
-export function readRouterConfig(): RouterConfig {
-  return readConfig('ROUTER', routerFields);
+export function readRouterConfig(environment?: Readonly<Record<string, string | undefined>>): RouterConfig {
+  return readConfig('ROUTER', routerFields, undefined, environment);
 }

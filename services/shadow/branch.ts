@@ -5,7 +5,9 @@
  * A branch has a time of its own: the newest at which it was said that there is an object here, be it empty. It is never
  * older than anything inside, so that one comparison tells whether a removal takes all of it.
  *
- * Values and times are plain arrays of exactly the length of the names: about 30 bytes a number with its time.
+ * Numbers lie beside their times in one array of doubles, two a field; other values in an array of their own, which only
+ * branches that have some hold. So most of a report is written in place: a number in an array of mixed values would be a
+ * new object each time, and the garbage collector would copy it once for every thing.
  */
 import { isJsonObject, type Json, type JsonObject } from './json.js';
 import { NO_NAMES, namesOf, type Names } from './names.js';
@@ -14,75 +16,123 @@ import { emptyObject, jsonBytes } from './patch.js';
 export type Leaf = boolean | number | string | readonly Json[];
 export type Value = Leaf | Branch;
 
+/** The time beside a branch, which has its own: nothing compares with it. */
+const NO_TIME = NaN;
+/** The number beside a value that is none; numbers of JSON are finite. */
+const NO_NUMBER = NaN;
 /** Shared by empty branches: fields are never added to an array that is there. */
-const NO_VALUES: Value[] = [];
-const NO_TIMES: number[] = [];
+const NO_SLOTS: number[] = [];
 
-/** Beside a branch, which has its own: nothing compares with it. */
-export const NO_TIME = NaN;
+export interface Field {
+  readonly name: string;
+  readonly value: Value;
+  /** When a leaf was said; of no meaning for a branch. */
+  readonly timeMs: number;
+}
 
 export class Branch {
-  /** @param times of leaves, ms since 1970; NO_TIME beside branches */
-  constructor(
-    public timeMs: number,
-    public names: Names = NO_NAMES,
-    public values: Value[] = NO_VALUES,
-    public times: number[] = NO_TIMES,
-  ) {}
+  names: Names = NO_NAMES;
+  /** For each field its time, then its number, or NaN. To be read; written here and by Merge. */
+  slots = NO_SLOTS;
+  #others: (Value | undefined)[] | undefined;
+
+  constructor(public timeMs: number) {}
+
+  /** As it was stored. @param timeOf the time of the leaf at a place */
+  static restore(timeMs: number, names: Names, values: readonly Value[], timeOf: (at: number) => number): Branch {
+    const branch = new Branch(timeMs);
+    branch.names = names;
+    if (values.length > 0) branch.slots = new Array<number>(2 * values.length).fill(NO_NUMBER);
+    for (const [at, value] of values.entries()) {
+      branch.put(at, value, value instanceof Branch ? NO_TIME : timeOf(at));
+    }
+    return branch;
+  }
+
+  get length(): number {
+    return this.names.list.length;
+  }
 
   get isEmpty(): boolean {
-    return this.values.length === 0;
+    return this.length === 0;
   }
 
   /** The newest time of its fields; -Infinity where there are none. */
   get newestMs(): number {
-    return this.values.reduce<number>(
-      (newest, value, at) => Math.max(newest, value instanceof Branch ? value.timeMs : this.times[at]!),
-      -Infinity,
-    );
+    let newest = -Infinity;
+    for (let at = 0; at < this.length; at++) newest = Math.max(newest, this.timeAt(at));
+    return newest;
+  }
+
+  valueAt(at: number): Value {
+    const number = this.slots[2 * at + 1]!;
+    return number > -Infinity ? number : this.#others![at]!;
+  }
+
+  /** When the field at a place was said; of a branch the newest. */
+  timeAt(at: number): number {
+    const timeMs = this.slots[2 * at]!;
+    return timeMs >= -Infinity ? timeMs : (this.valueAt(at) as Branch).timeMs;
   }
 
   get(name: string): Value | undefined {
     const at = this.names.find(name);
-    return at < 0 ? undefined : this.values[at];
+    return at < 0 ? undefined : this.valueAt(at);
   }
 
-  /** Adds fields that are not there yet. */
-  add(names: readonly string[], values: readonly Value[], times: readonly number[]): void {
-    this.names = namesOf([...this.names.list, ...names]);
-    // concat gives arrays without room to spare; push would leave room for sixteen more.
-    this.values = this.values.concat(values);
-    this.times = this.times.concat(times);
+  /** Sets the field at a place. */
+  put(at: number, value: Value, timeMs: number): void {
+    const { slots } = this;
+    slots[2 * at] = value instanceof Branch ? NO_TIME : timeMs;
+    if (typeof value === 'number') {
+      slots[2 * at + 1] = value;
+      if (this.#others !== undefined) this.#others[at] = undefined;
+      return;
+    }
+    slots[2 * at + 1] = NO_NUMBER;
+    this.#others ??= new Array<Value | undefined>(this.length).fill(undefined);
+    // Texts mostly say what they said before: the old one is in old memory already.
+    if (this.#others[at] !== value) this.#others[at] = value;
   }
 
-  /** Takes the fields at these places away. */
-  removeAt(places: ReadonlySet<number>): void {
-    const stays = (_: unknown, at: number): boolean => !places.has(at);
-    this.names = namesOf(this.names.list.filter(stays));
-    this.values = this.values.filter(stays);
-    this.times = this.times.filter(stays);
+  /** Takes fields away, and adds some that are not there. */
+  change(gone: ReadonlySet<number>, added: readonly Field[]): void {
+    const fields: Field[] = [];
+    for (const [at, name] of this.names.list.entries()) {
+      if (!gone.has(at)) fields.push({ name, value: this.valueAt(at), timeMs: this.slots[2 * at]! });
+    }
+    fields.push(...added);
+    this.names = namesOf(fields.map(({ name }) => name));
+    this.#others = undefined;
+    // Made at its length: an array that grows leaves room for sixteen more.
+    this.slots = fields.length === 0 ? NO_SLOTS : new Array<number>(2 * fields.length).fill(NO_NUMBER);
+    for (const [at, { value, timeMs }] of fields.entries()) this.put(at, value, timeMs);
   }
 
   /** Removes what is not newer, at every depth. @returns true where anything was */
   removeUntil(timeMs: number): boolean {
     const gone = new Set<number>();
     let changed = false;
-    for (const [at, value] of this.values.entries()) {
-      if ((value instanceof Branch ? value.timeMs : this.times[at]!) <= timeMs) gone.add(at);
+    for (let at = 0; at < this.length; at++) {
+      const value = this.valueAt(at);
+      if (this.timeAt(at) <= timeMs) gone.add(at);
       else if (value instanceof Branch) changed = value.removeUntil(timeMs) || changed;
     }
-    if (gone.size > 0) this.removeAt(gone);
+    if (gone.size > 0) this.change(gone, []);
     return changed || gone.size > 0;
   }
 
   clone(): Branch {
-    const values = this.values.map((value) => (value instanceof Branch ? value.clone() : value));
-    return new Branch(this.timeMs, this.names, values, this.times.slice());
+    const clone = new Branch(this.timeMs);
+    clone.names = this.names;
+    clone.slots = this.slots.slice();
+    clone.#others = this.#others?.map((value) => (value instanceof Branch ? value.clone() : value));
+    return clone;
   }
 
   toJson(): JsonObject {
     const object = emptyObject();
-    for (const [at, name] of this.names.list.entries()) object[name] = valueToJson(this.values[at]!);
+    for (const [at, name] of this.names.list.entries()) object[name] = valueToJson(this.valueAt(at));
     return object;
   }
 
@@ -90,8 +140,8 @@ export class Branch {
   metadata(): JsonObject {
     const object = emptyObject();
     for (const [at, name] of this.names.list.entries()) {
-      const value = this.values[at]!;
-      object[name] = value instanceof Branch ? value.metadata() : { timestamp: this.times[at]! };
+      const value = this.valueAt(at);
+      object[name] = value instanceof Branch ? value.metadata() : { timestamp: this.timeAt(at) };
     }
     return object;
   }
@@ -99,7 +149,7 @@ export class Branch {
   /** Bytes of its JSON in UTF-8. */
   jsonBytes(): number {
     let bytes = this.names.jsonBytes;
-    for (const value of this.values) bytes += valueBytes(value);
+    for (let at = 0; at < this.length; at++) bytes += valueBytes(this.valueAt(at));
     return bytes;
   }
 
@@ -112,7 +162,7 @@ export class Branch {
   differenceFrom(other: Branch | undefined): JsonObject | undefined {
     let difference: Record<string, Json> | undefined;
     for (const [at, name] of this.names.list.entries()) {
-      const value = this.values[at]!;
+      const value = this.valueAt(at);
       const found = other?.get(name);
       const differs =
         value instanceof Branch && (found === undefined || found instanceof Branch)

@@ -29,12 +29,16 @@ export const shadowFields = {
   directory: text('SHADOW_DIRECTORY', './data/shadow', 'directory of the LMDB store'),
   diskFloorBytes: bytes('SHADOW_DISK_FLOOR', '256MiB', 0, 2 ** 45, 'free disk below which nothing is written (LMDB)'),
   mapBytes: bytes('SHADOW_MAP', '64GiB', 2 ** 20, 2 ** 45, 'the most that the LMDB store may grow to'),
-  redis: list(
-    'SHADOW_REDIS',
-    'redis://127.0.0.1:6379',
-    /^rediss?:\/\/\S+$/,
-    'the Redis server; several: nodes of one Redis Cluster',
-  ),
+  redis: {
+    ...list(
+      'SHADOW_REDIS',
+      'redis://127.0.0.1:6379',
+      /^rediss?:\/\/\S+$/,
+      'the Redis server; several: nodes of one Redis Cluster',
+    ),
+    // A URL may hold a password.
+    secret: true,
+  },
   redisUnsafeMs: duration(
     'SHADOW_REDIS_UNSAFE',
     '3s',

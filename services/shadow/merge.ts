@@ -18,7 +18,7 @@
  * A removal, and a value that an object took the place of, is remembered as long as late patches must be known by it
  * (removals.ts). That memory is bounded: a patch older than a forgotten removal can bring a field back.
  */
-import { Branch, NO_TIME, type Leaf, type Value } from './branch.js';
+import { Branch, type Field, type Leaf, type Value } from './branch.js';
 import { isJsonObject, type Json, type JsonObject } from './json.js';
 import { replacedBytes, saysAnything } from './patch.js';
 import { Removals, type Path } from './removals.js';
@@ -57,7 +57,7 @@ export class Merge {
   }
 
   #object(branch: Branch, patch: JsonObject, path: Path): void {
-    const { names, values, times } = branch;
+    const { names, slots } = branch;
     const timeMs = this.#timeMs;
     let edit: Edit | undefined;
     let isEmpty = true;
@@ -70,17 +70,19 @@ export class Merge {
       // A device mostly says the same fields in the same order.
       const at = names.list[expected] === key ? expected : names.find(key);
       expected = at + 1;
-      // The way of almost every field of every report; a branch has no time here.
-      if (at >= 0 && typeof value !== 'object' && times[at]! <= timeMs) {
-        values[at] = value;
-        times[at] = timeMs;
+      // The way of almost every field of every report. A branch has no time among the slots.
+      if (at >= 0 && typeof value !== 'object' && slots[2 * at]! <= timeMs) {
+        if (typeof value === 'number' && slots[2 * at + 1]! > -Infinity) {
+          slots[2 * at] = timeMs;
+          slots[2 * at + 1] = value;
+        } else branch.put(at, value, timeMs);
         isSaid = true;
         replaced += replacedBytes(key);
         continue;
       }
-      const current = at < 0 ? undefined : values[at]!;
+      const current = at < 0 ? undefined : branch.valueAt(at);
       if (saysAnything(value)) isSaid = true;
-      const next = this.#field(current, at < 0 ? 0 : times[at]!, value, [...path, key]);
+      const next = this.#field(current, at < 0 ? -Infinity : branch.timeAt(at), value, [...path, key]);
       if (next !== current) (edit ??= new Edit(branch)).put(key, at, next, timeMs);
     }
     edit?.finish();
@@ -96,8 +98,7 @@ export class Merge {
   }
 
   /** @returns what is in the field afterwards, which is `current` itself where that stays */
-  #field(current: Value | undefined, leafMs: number, value: Json, path: Path): Value | undefined {
-    const currentMs = current instanceof Branch ? current.timeMs : current === undefined ? -Infinity : leafMs;
+  #field(current: Value | undefined, currentMs: number, value: Json, path: Path): Value | undefined {
     if (value === null) return this.#remove(current, currentMs, path);
     if (isJsonObject(value)) return this.#nested(current, currentMs, value, path);
     return this.#leaf(current, currentMs, value, path);
@@ -166,9 +167,7 @@ export class Merge {
 /** What changes of a branch's names; its values and times are changed in place. */
 class Edit {
   readonly #branch: Branch;
-  readonly #names: string[] = [];
-  readonly #values: Value[] = [];
-  readonly #times: number[] = [];
+  readonly #added: Field[] = [];
   readonly #gone = new Set<number>();
 
   constructor(branch: Branch) {
@@ -177,20 +176,12 @@ class Edit {
 
   /** @param at where the field is now; -1: nowhere */
   put(name: string, at: number, value: Value | undefined, timeMs: number): void {
-    const leafMs = value instanceof Branch ? NO_TIME : timeMs;
     if (value === undefined) this.#gone.add(at);
-    else if (at < 0) {
-      this.#names.push(name);
-      this.#values.push(value);
-      this.#times.push(leafMs);
-    } else {
-      this.#branch.values[at] = value;
-      this.#branch.times[at] = leafMs;
-    }
+    else if (at < 0) this.#added.push({ name, value, timeMs });
+    else this.#branch.put(at, value, timeMs);
   }
 
   finish(): void {
-    if (this.#gone.size > 0) this.#branch.removeAt(this.#gone);
-    if (this.#names.length > 0) this.#branch.add(this.#names, this.#values, this.#times);
+    if (this.#gone.size > 0 || this.#added.length > 0) this.#branch.change(this.#gone, this.#added);
   }
 }

@@ -71,6 +71,8 @@ export class Notify implements Part {
   #writing: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #retryNow = false;
+  /** The store was away when it was last asked. */
+  #isAway = false;
   #stopped = false;
 
   constructor(private readonly options: NotifyOptions) {
@@ -136,11 +138,12 @@ export class Notify implements Part {
 
   async #run(): Promise<void> {
     while (!this.#stopped) {
+      // What one turn of the event loop brings is looked at together, and between groups others have their turn.
+      await turn();
       const group = this.#takeGroup();
       if (group.length > 0) await this.#tell(group);
       if (this.#retryNow) await this.#tellFailed();
       else if (group.length === 0) break;
-      await turn();
     }
     this.#running = undefined;
   }
@@ -178,11 +181,15 @@ export class Notify implements Part {
   /** Sends what these devices need. @returns false where something could not be sent; it will be tried again */
   async #tell(group: readonly Connection[]): Promise<boolean> {
     try {
-      return await this.#tellThings(group, await this.options.things.get(group.map(({ deviceId }) => deviceId)));
+      const things = await this.options.things.get(group.map(({ deviceId }) => deviceId));
+      const isSent = await this.#tellThings(group, things);
+      this.#isAway = false;
+      return isSent;
     } catch (error) {
       if (!(error instanceof HoldfastError) || !error.retry) throw error;
-      if (!this.#stopped)
-        this.options.log.warn({ err: error, devices: group.length }, 'could not look up what devices need; again soon');
+      // Once, and not for every group of a million devices.
+      if (!this.#isAway) this.options.log.warn({ err: error }, 'cannot look up what devices need; shadow keeps trying');
+      this.#isAway = true;
       for (const connection of group) this.#look(connection, this.#failed);
       return false;
     }

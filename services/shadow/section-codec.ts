@@ -9,7 +9,7 @@
  * The values come before their times, so that a reader knows which are leaves. Most reports say all fields at once: then
  * one time stands for all.
  */
-import { Branch, NO_TIME, type Value } from './branch.js';
+import { Branch, type Value } from './branch.js';
 import { namesFromText } from './names.js';
 import { MAX_REMOVALS, Removals, type Removal } from './removals.js';
 import { Section } from './section.js';
@@ -47,24 +47,30 @@ export function readSection(reader: ValueReader): Section {
 }
 
 function writeBranch(writer: ValueWriter, branch: Branch): void {
-  const { names, values, times } = branch;
+  const { names, slots, length } = branch;
   writer.latin1(names.text);
   writer.f64(branch.timeMs);
-  for (let at = 0; at < values.length; at++) writeValue(writer, values[at]!);
-  writeTimes(writer, values, times);
+  for (let at = 0; at < length; at++) {
+    const number = slots[2 * at + 1]!;
+    if (number > -Infinity) writeNumber(writer, number);
+    else writeOther(writer, branch.valueAt(at));
+  }
+  writeTimes(writer, slots);
 }
 
-function writeValue(writer: ValueWriter, value: Value): void {
-  if (typeof value === 'number') {
-    // -0 is no i32.
-    if ((value | 0) === value && (value !== 0 || 1 / value > 0)) {
-      writer.u8(Tag.i32);
-      writer.i32(value);
-    } else {
-      writer.u8(Tag.f64);
-      writer.f64(value);
-    }
-  } else if (typeof value === 'string') {
+function writeNumber(writer: ValueWriter, value: number): void {
+  // -0 is no i32.
+  if ((value | 0) === value && (value !== 0 || 1 / value > 0)) {
+    writer.u8(Tag.i32);
+    writer.i32(value);
+  } else {
+    writer.u8(Tag.f64);
+    writer.f64(value);
+  }
+}
+
+function writeOther(writer: ValueWriter, value: Value): void {
+  if (typeof value === 'string') {
     writer.u8(Tag.text);
     writer.text(value);
   } else if (typeof value === 'boolean') writer.u8(value ? Tag.true : Tag.false);
@@ -77,21 +83,19 @@ function writeValue(writer: ValueWriter, value: Value): void {
   }
 }
 
-/** The times of leaves; those of branches stand with them. */
-function writeTimes(writer: ValueWriter, values: readonly Value[], times: readonly number[]): void {
-  let first = -1;
+/** The times of leaves; those of branches stand with them, and are NaN here. */
+function writeTimes(writer: ValueWriter, slots: readonly number[]): void {
+  let first = NaN;
   let isOne = true;
-  for (let at = 0; at < values.length; at++) {
-    if (values[at] instanceof Branch) continue;
-    if (first < 0) first = at;
-    else if (times[at] !== times[first]) isOne = false;
+  for (let at = 0; at < slots.length; at += 2) {
+    const timeMs = slots[at]!;
+    if (Number.isNaN(first)) first = timeMs;
+    else if (timeMs !== first && !Number.isNaN(timeMs)) isOne = false;
   }
-  if (first < 0) return;
+  if (Number.isNaN(first)) return;
   writer.u8(isOne ? ONE_TIME : 0);
-  if (isOne) writer.f64(times[first]!);
-  else {
-    for (let at = 0; at < values.length; at++) if (!(values[at] instanceof Branch)) writer.f64(times[at]!);
-  }
+  if (isOne) writer.f64(first);
+  else for (let at = 0; at < slots.length; at += 2) if (!Number.isNaN(slots[at])) writer.f64(slots[at]!);
 }
 
 function readBranch(reader: ValueReader, levels: number): Branch {
@@ -100,7 +104,10 @@ function readBranch(reader: ValueReader, levels: number): Branch {
   if (names === undefined) throw reader.damaged('holds what are no names');
   const timeMs = reader.f64();
   const values = names.list.map(() => readValue(reader, levels));
-  return new Branch(timeMs, names, values, readTimes(reader, values));
+  const hasLeaves = values.some((value) => !(value instanceof Branch));
+  const isOne = hasLeaves && reader.u8() === ONE_TIME;
+  const one = isOne ? reader.f64() : 0;
+  return Branch.restore(timeMs, names, values, () => (isOne ? one : reader.f64()));
 }
 
 function readValue(reader: ValueReader, levels: number): Value {
@@ -126,11 +133,4 @@ function readValue(reader: ValueReader, levels: number): Value {
     default:
       throw reader.damaged(`holds a value of kind ${tag}`);
   }
-}
-
-function readTimes(reader: ValueReader, values: readonly Value[]): number[] {
-  if (values.every((value) => value instanceof Branch)) return values.map(() => NO_TIME);
-  const isOne = reader.u8() === ONE_TIME;
-  const one = isOne ? reader.f64() : 0;
-  return values.map((value) => (value instanceof Branch ? NO_TIME : isOne ? one : reader.f64()));
 }

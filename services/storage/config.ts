@@ -34,6 +34,6 @@ export const storageFields = {
 export type StorageConfig = Config<typeof storageFields>;
 
 /** @throws HoldfastError bad_config that lists every bad key */
-export function readStorageConfig(): StorageConfig {
-  return readConfig('STORAGE', storageFields);
+export function readStorageConfig(environment?: Readonly<Record<string, string | undefined>>): StorageConfig {
+  return readConfig('STORAGE', storageFields, undefined, environment);
 }

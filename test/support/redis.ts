@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { until } from './processes.js';
-import { freePort } from './ports.js';
+import { freePorts } from './ports.js';
 
 export interface TestRedisOptions {
   /** Whether there is an append-only file, and when it is fsynced; without it Redis keeps nothing. */
@@ -30,6 +30,8 @@ export class TestRedis {
     /** Where its files are. */
     readonly directory: string,
     readonly port: number,
+    /** Where nodes of a cluster would talk to it; by itself Redis takes a port that may be anybody's. */
+    private readonly busPort: number,
     private readonly options: TestRedisOptions,
     /** A client for what a test does by itself; it waits while the server is away. */
     readonly client: Redis,
@@ -37,16 +39,18 @@ export class TestRedis {
 
   static async start(options: TestRedisOptions = {}): Promise<TestRedis> {
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-redis-'));
-    const port = await freePort();
+    const [port, busPort] = (await freePorts(2)) as [number, number];
     const client = new Redis({ port, lazyConnect: true, maxRetriesPerRequest: null, retryStrategy: () => 20 });
     client.on('error', () => undefined);
-    const redis = new TestRedis(directory, port, options, client);
-    await redis.restart();
-    if (options.cluster === true) {
-      await client.call('CLUSTER', 'ADDSLOTSRANGE', 0, SLOTS - 1);
-      await until(async () => (await client.cluster('INFO')).includes('cluster_state:ok'));
+    const redis = new TestRedis(directory, port, busPort, options, client);
+    try {
+      await redis.restart();
+      if (options.cluster === true) await redis.#takeSlots();
+      return redis;
+    } catch (error) {
+      await redis.stop();
+      throw error;
     }
-    return redis;
   }
 
   get url(): string {
@@ -95,8 +99,15 @@ export class TestRedis {
     const { appendfsync, cluster, settings = [] } = this.options;
     const words = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.directory, '--save', ''];
     if (appendfsync !== undefined) words.push('--appendonly', 'yes', '--appendfsync', appendfsync);
-    if (cluster === true) words.push('--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1');
+    if (cluster === true) {
+      words.push('--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-port', `${this.busPort}`);
+    }
     return [...words, ...settings];
+  }
+
+  async #takeSlots(): Promise<void> {
+    await this.client.call('CLUSTER', 'ADDSLOTSRANGE', 0, SLOTS - 1);
+    await until(async () => (await this.client.cluster('INFO')).includes('cluster_state:ok'));
   }
 
   async #isReady(): Promise<boolean> {

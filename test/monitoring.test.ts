@@ -1,0 +1,223 @@
+/** Boards and alert rules ask for what is there: each query is put to a real Prometheus or PostgreSQL beside a pipeline. */
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { test, type Test } from 'tap';
+import { parse, stringify } from 'yaml';
+import { Device } from '../shared/device.js';
+import { freePort } from './support/ports.js';
+import { until } from './support/processes.js';
+import { ShadowPipeline } from './support/shadow-pipeline.js';
+import { query } from './support/storage.js';
+
+interface Target {
+  readonly expr?: string;
+  readonly rawSql?: string;
+}
+
+interface Rule {
+  readonly alert: string;
+  readonly expr: string;
+  readonly for: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+interface Rules {
+  readonly groups: readonly { readonly name: string; readonly rules: readonly Rule[] }[];
+}
+
+const FOLDER = fileURLToPath(new URL('../../k8s/monitoring', import.meta.url));
+const RULES_FILE = join(FOLDER, 'rules/holdfast.yaml');
+const RULES = parse(readFileSync(RULES_FILE, 'utf8')) as Rules;
+const ALERTS = RULES.groups.flatMap(({ rules }) => rules);
+const TARGETS = readdirSync(join(FOLDER, 'dashboards')).flatMap((name) => {
+  const board = JSON.parse(readFileSync(join(FOLDER, 'dashboards', name), 'utf8')) as {
+    readonly panels: readonly { readonly title: string; readonly targets?: readonly Target[] }[];
+    readonly templating: { readonly list: readonly { readonly query: string }[] };
+  };
+  const variables = board.templating.list.map(({ query }) => ({ name: `${name}, a variable`, rawSql: query }));
+  const panels = board.panels.flatMap(({ title, targets = [] }) =>
+    targets.map((target) => ({ name: `${name}, ${title}`, ...target })),
+  );
+  return [...variables, ...panels] as (Target & { readonly name: string })[];
+});
+/** Have no series before the first of what they count; that they are declared is asked instead. */
+const EVENTS = [
+  'holdfast_rejected_total',
+  'holdfast_retries_total',
+  'holdfast_downlink_dropped_total',
+  'holdfast_downlink_total',
+];
+/** Live does not run here: its metrics are declared in its source. */
+const LIVE = readFileSync(join(FOLDER, '../../services/live/metrics.ts'), 'utf8');
+
+const installed = ['prometheus', 'promtool'].every((command) => {
+  try {
+    execFileSync(command, ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+});
+const options = installed ? {} : { skip: 'Prometheus is not installed: apt-get install prometheus' };
+
+function makeDirectory(t: Test): string {
+  const directory = mkdtempSync(join(tmpdir(), 'holdfast-monitoring-'));
+  t.teardown(() => rmSync(directory, { recursive: true, force: true }));
+  return directory;
+}
+
+void test('each alert has a section of the runbook', (t) => {
+  const runbook = readFileSync(join(FOLDER, 'RUNBOOK.md'), 'utf8');
+  for (const { alert, annotations = {} } of ALERTS) {
+    t.match(runbook, new RegExp(`^## ${alert}$`, 'm'));
+    t.equal(annotations['runbook_url'], `k8s/monitoring/RUNBOOK.md#${alert.toLowerCase()}`);
+    t.ok(annotations['summary'] && annotations['description'], `${alert} is explained`);
+  }
+  t.end();
+});
+
+/** Series at a sample a minute that raise each alert within 40 minutes. */
+const RAISED: Readonly<Record<string, readonly (readonly [string, string])[]>> = {
+  HoldfastServiceDown: [['up{job="edge"}', '0x60']],
+  HoldfastBacklogGrowing: [['holdfast_queue_records{job="edge"}', '0+1200x60']],
+  HoldfastOldestRecordTooOld: [['holdfast_queue_oldest_seconds{job="edge"}', '0+60x60']],
+  HoldfastQueueNearQuota: [
+    ['holdfast_queue_bytes{job="edge"}', '81x60'],
+    ['holdfast_queue_quota_bytes{job="edge"}', '100x60'],
+  ],
+  HoldfastConsumerStalled: [['holdfast_consumer_lag_batches{consumer="storage"}', '7x60']],
+  HoldfastDeadLetters: [['holdfast_dead_letters_total{reason="payload"}', '_x35 1x25']],
+  HoldfastNoReadings: [['holdfast_records_in_total{job="edge"}', '9x60']],
+};
+/** The same series where all is well: none of the alerts may be raised. */
+const QUIET: readonly (readonly [string, string])[] = [
+  ['up{job="edge"}', '1x60'],
+  ['holdfast_queue_records{job="edge"}', '20000x60'],
+  ['holdfast_queue_oldest_seconds{job="edge"}', '2x60'],
+  ['holdfast_queue_bytes{job="edge"}', '79x60'],
+  ['holdfast_queue_quota_bytes{job="edge"}', '100x60'],
+  ['holdfast_consumer_lag_batches{consumer="storage"}', '100-2x60'],
+  ['holdfast_dead_letters_total{reason="payload"}', '3x60'],
+  ['holdfast_records_in_total{job="edge"}', '0+9x60'],
+];
+
+void test('alerts are raised when they should be, and not when all is well', options, async (t) => {
+  const directory = makeDirectory(t);
+  execFileSync('promtool', ['check', 'rules', RULES_FILE], { stdio: 'pipe' });
+  // Without annotations, which promtool would have to be told in full.
+  const bare = RULES.groups.map(({ name, rules }) => ({
+    name,
+    rules: rules.map((rule) => ({ ...rule, annotations: undefined })),
+  }));
+  writeFileSync(join(directory, 'rules.yaml'), stringify({ groups: bare }));
+  const series = (list: readonly (readonly [string, string])[]) => list.map(([series, values]) => ({ series, values }));
+  const raise = (alert: string, raised: boolean, list: readonly (readonly [string, string])[]) => {
+    const inputs = series(list);
+    const labels: Record<string, string> = {};
+    for (const [, key, value] of list[0]![0].matchAll(/(\w+)="(\w+)"/g)) labels[key!] = value!;
+    const rule = ALERTS.find((each) => each.alert === alert)!;
+    const exp_labels = { ...rule.labels, ...(alert === 'HoldfastNoReadings' ? {} : labels) };
+    const exp_alerts = raised ? [{ exp_labels }] : [];
+    return {
+      interval: '1m',
+      input_series: inputs,
+      alert_rule_test: [{ eval_time: '40m', alertname: alert, exp_alerts }],
+    };
+  };
+  const run = async (tests: unknown[]): Promise<void> => {
+    const path = join(directory, 'tests.yaml');
+    writeFileSync(path, stringify({ rule_files: ['rules.yaml'], evaluation_interval: '1m', tests }));
+    await promisify(execFile)('promtool', ['test', 'rules', path]);
+  };
+  t.strictSame(Object.keys(RAISED).sort(), ALERTS.map(({ alert }) => alert).sort(), 'each alert is tried');
+  await run(Object.entries(RAISED).map(([alert, list]) => raise(alert, true, list)));
+  await run(ALERTS.map(({ alert }) => raise(alert, false, QUIET)));
+  for (const [alert, list] of Object.entries(RAISED))
+    await t.rejects(run([raise(alert, false, list)]), `${alert} is found`);
+});
+
+void test('every query of boards and rules is answered', { ...options, timeout: 100_000 }, async (t) => {
+  const pipeline = await ShadowPipeline.start(t, { storage: true });
+  const device = new Device({ url: pipeline.edge.url, id: 'press-1' });
+  t.teardown(() => device.close());
+  device.connect();
+  const directory = makeDirectory(t);
+  const jobs = {
+    edge: pipeline.edge.process,
+    router: pipeline.router,
+    shadow: pipeline.shadow,
+    storage: pipeline.storage!,
+  };
+  const scrape_configs = Object.entries(jobs).map(([job_name, { adminPort }]) => ({
+    job_name,
+    static_configs: [{ targets: [`127.0.0.1:${adminPort}`] }],
+  }));
+  const config = join(directory, 'prometheus.yaml');
+  writeFileSync(config, stringify({ global: { scrape_interval: '1s', scrape_timeout: '1s' }, scrape_configs }));
+  const port = await freePort();
+  const flags = [
+    `--config.file=${config}`,
+    `--storage.tsdb.path=${directory}/data`,
+    `--web.listen-address=127.0.0.1:${port}`,
+  ];
+  const server = spawn('prometheus', flags, { stdio: 'ignore' });
+  t.teardown(async () => {
+    server.kill('SIGKILL');
+    if (server.exitCode === null && server.signalCode === null) await once(server, 'exit');
+  });
+  const ask = async (expr: string): Promise<number> => {
+    const url = `http://127.0.0.1:${port}/api/v1/query?query=${encodeURIComponent(expr)}`;
+    const answer = (await (await fetch(url)).json()) as { error?: string; data?: { result: unknown[] } };
+    if (answer.data === undefined) throw new Error(`${expr}: ${answer.error ?? 'no answer'}`);
+    return answer.data.result.length;
+  };
+  const declared = async (): Promise<string> => {
+    const texts = Object.values(jobs).map(async ({ adminPort }) =>
+      (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text(),
+    );
+    return (await Promise.all(texts)).join('\n');
+  };
+  const answered = async (expr: string): Promise<boolean> => {
+    if ((await ask(expr)) > 0) return true;
+    const names = expr.match(/holdfast_\w+/g) ?? [];
+    const text = await declared();
+    return names.every(
+      (name) => (EVENTS.includes(name) && text.includes(`# TYPE ${name} `)) || LIVE.includes(`'${name}'`),
+    );
+  };
+  const expressions = [
+    ...TARGETS.filter(({ expr }) => expr !== undefined).map(({ name, expr }) => ({ name, expr: expr! })),
+    ...ALERTS.map(({ alert, expr }) => ({ name: alert, expr: expr.replace(/ (==|>=|>) [\d.]+/g, '') })),
+  ];
+  let unanswered = expressions;
+  const deadline = Date.now() + 60_000;
+  while (unanswered.length > 0 && Date.now() < deadline) {
+    device.send({ temperature: 20 });
+    await device.flushed();
+    const left: typeof expressions = [];
+    for (const each of unanswered) if (!(await answered(each.expr).catch(() => false))) left.push(each);
+    unanswered = left;
+  }
+  t.strictSame(unanswered, []);
+  t.notOk(await answered('rate(holdfast_nothing_total[1m])'), 'a metric that is not there is found');
+
+  await until(async () => (await query(pipeline.databaseUrl, 'select from telemetry')).length > 0);
+  await query(
+    pipeline.databaseUrl,
+    `insert into devices values ('press-1', 'press', 'hall', 1, 2) on conflict do nothing`,
+  );
+  for (const { name, rawSql } of TARGETS) {
+    if (rawSql === undefined) continue;
+    const sql = rawSql
+      .replace(/\$__timeFilter\((\w+)\)/g, `$1 BETWEEN now() - interval '1 hour' AND now() + interval '1 hour'`)
+      .replaceAll('${device:sqlstring}', `'press-1'`);
+    t.notMatch(sql, /\$/, `${name}: no macro is left`);
+    t.ok((await query(pipeline.databaseUrl, sql)).length > 0, name);
+  }
+});
