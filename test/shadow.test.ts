@@ -245,14 +245,16 @@ void test('Redis that loses its last second gets it again', async (t) => {
     await sleep(5);
   }
   await untilShadow(pipeline, ({ latest }) => latest?.seq === 200);
+  const fencedPid = pipeline.shadow.pid;
   await redis.kill();
   // A kill alone loses nothing: the kernel has the bytes of the file. This is what a power cut leaves.
   t.ok(statSync(file).size > size + 100, 'it had written what it loses');
   truncateSync(file, size);
   await redis.restart();
   for (let n = 101; n <= 110; n++) report(n);
-  // Shadow hears of it with its next write, and starts again with what Redis has.
+  // Shadow hears of it with its next write, ends, and starts again with what Redis has.
   await until(() => /Redis has lost the last (changes|positions)/.test(pipeline.shadow.output));
+  await until(() => pipeline.shadow.pid !== fencedPid && pipeline.shadow.running);
   await device.flushed();
   await untilApplied(pipeline);
   await supervision.end();
