@@ -47,6 +47,8 @@ export async function runService(
   process.on('SIGTERM', () => stop('SIGTERM'));
   process.on('SIGINT', () => stop('SIGINT'));
   process.on('disconnect', () => stop('the parent process ended'));
+  // It may have ended while this process was still loading, before anybody listened.
+  if (process.send !== undefined && !process.connected) stop('the parent process ended');
   process.on('uncaughtException', (error) => exitWith(log, error, 'uncaught error'));
   process.on('unhandledRejection', (error) => exitWith(log, error, 'unhandled rejection'));
 
