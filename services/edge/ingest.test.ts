@@ -7,7 +7,7 @@ import { START } from '../../shared/position.js';
 import { Queue } from '../../shared/queue/queue.js';
 import { Ingest, type IngestOptions } from './ingest.js';
 import { EdgeMetrics } from './metrics.js';
-import { DeviceSession, type Replies } from './session.js';
+import { DeviceSession, type Ending, type Replies } from './session.js';
 
 const PAYLOAD = Buffer.from(JSON.stringify('x'.repeat(998)));
 const RECORD_BYTES = 32 + 3 + PAYLOAD.length;
@@ -25,8 +25,8 @@ class Heard implements Replies {
     this.words.push(code);
   }
 
-  close(code: number, reason: string): void {
-    this.words.push(`close ${code} ${reason}`);
+  close(ending: Ending): void {
+    this.words.push(`close ${ending.why} ${ending.why === 'no_room' ? ending.retryAfterMs : ''}`);
   }
 }
 
@@ -55,7 +55,7 @@ function take(ingest: Ingest, { session }: Heard, seq: number): boolean {
   return ingest.take(session, Kind.telemetry, seq, 1, Date.now(), PAYLOAD, 0, PAYLOAD.length);
 }
 
-void test('a record over the window is not taken: what was taken is committed and acked, then 1013', async (t) => {
+void test('a record over the window is not taken: what was taken is committed and acked, then the session ends for want of room', async (t) => {
   const { ingest, queue } = ingestFor(t, { windowBytes: 3 * RECORD_BYTES });
   const device = new Heard();
   t.same(
@@ -65,7 +65,7 @@ void test('a record over the window is not taken: what was taken is committed an
   t.notOk(device.session.isTaking);
   t.same(device.words, [], 'nothing is said before the commit');
   await ingest.stop();
-  t.match(device.words, ['ack 3', /^close 1013 retry-after:\d+$/]);
+  t.match(device.words, ['ack 3', /^close no_room \d+$/]);
   t.equal(device.words.length, 2);
   t.equal(queue.stats().records, 3);
   t.equal(ingest.takenBytes, 0);
@@ -89,7 +89,7 @@ void test('the bound on memory holds for all devices together; whoever goes over
   for (const seq of [1, 2]) t.ok(take(ingest, first, seq));
   for (const seq of [1, 2, 3]) t.ok(take(ingest, second, seq));
   t.notOk(take(ingest, third, 1));
-  t.match(third.words, [/^close 1013 retry-after:\d+$/], 'it has nothing to wait for');
+  t.match(third.words, [/^close no_room \d+$/], 'it has nothing to wait for');
   t.equal(ingest.takenBytes, 5 * RECORD_BYTES);
   await ingest.stop();
   t.same([first.words, second.words], [['ack 2'], ['ack 3']]);
@@ -107,7 +107,7 @@ void test('what the queue refuses is not acked, is not counted any more, and its
   t.same(device.words, ['ack 2']);
   for (const seq of [3, 4]) t.ok(take(ingest, device, seq));
   await ingest.stop();
-  t.match(device.words, ['ack 2', /^close 1013 retry-after:\d+$/]);
+  t.match(device.words, ['ack 2', /^close no_room \d+$/]);
   t.equal(device.words.length, 2);
   t.equal(queue.stats().records, 2);
   t.equal(ingest.takenBytes, 0);
@@ -141,7 +141,7 @@ void test('retry-after is spread around what is configured', (t) => {
   const asked = Array.from({ length: 200 }, () => {
     const device = new Heard();
     take(ingest, device, 1);
-    return Number(/retry-after:(\d+)$/.exec(device.words[0] ?? '')?.[1]);
+    return Number(/close no_room (\d+)$/.exec(device.words[0] ?? '')?.[1]);
   });
   for (const ms of asked) t.ok(ms >= 500 && ms <= 1_500);
   t.ok(new Set(asked).size > 50);

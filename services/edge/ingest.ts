@@ -3,8 +3,8 @@
  *
  * Records are written straight into a batch buffer. While one commit is under way the records that arrive form the next
  * group, so a commit's cost is shared by however many came. A group may be several batches; they are one transaction.
- * Nothing is acked before its transaction is on disk; what the queue refuses is never acked and its devices are closed
- * with 1013, so that they come back later with the same records.
+ * Nothing is acked before its transaction is on disk; what the queue refuses is never acked and its sessions end for want
+ * of room, so that the devices come back later with the same records.
  */
 import { BatchBuilder, Kind, RECORD_HEADER_BYTES } from '../../shared/batch.js';
 import { HoldfastError } from '../../shared/errors.js';
@@ -14,7 +14,7 @@ import type { Queue } from '../../shared/queue/queue.js';
 import type { EdgeMetrics } from './metrics.js';
 import { FRAME_HEADER_BYTES } from './binary-frames.js';
 import { MAX_TIME_MS } from './record-rules.js';
-import type { DeviceSession, Share } from './session.js';
+import type { DeviceSession, Ending, Share } from './session.js';
 
 export interface IngestOptions {
   readonly payloadBytes: number;
@@ -23,8 +23,6 @@ export interface IngestOptions {
   readonly retryAfterMs: number;
 }
 
-/** WebSocket's "try again later". */
-const TRY_AGAIN_LATER = 1013;
 /** How long a refusal of the queue stands before it is asked again. */
 const REFUSAL_CHECK_MS = 100;
 /** Buffers kept for the next group; a burst's others go back to the heap. */
@@ -63,7 +61,7 @@ export class Ingest implements Part {
 
   /**
    * Takes one record, whose payload is `source[start..end)`, from a device; it is acked once it is on disk.
-   * @returns false where there is no room: the session was closed with 1013, and nothing more must be taken from it
+   * @returns false where there is no room: the session ends, and nothing more must be taken from it
    */
   take(
     session: DeviceSession,
@@ -225,7 +223,7 @@ export class Ingest implements Part {
     for (const { session, bytes } of group.shares) {
       session.unackedBytes -= bytes;
       this.metrics.rejected.inc({ reason: 'queue' });
-      session.close(TRY_AGAIN_LATER, this.#retryAfter());
+      session.close(this.#noRoom());
     }
   }
 
@@ -235,12 +233,12 @@ export class Ingest implements Part {
    */
   #sendAway(session: DeviceSession, reason: 'window' | 'memory' | 'queue'): false {
     this.metrics.rejected.inc({ reason });
-    session.closeWhenAcked(TRY_AGAIN_LATER, this.#retryAfter());
+    session.closeWhenAcked(this.#noRoom());
     return false;
   }
 
-  #retryAfter(): string {
-    return `retry-after:${Math.round(this.options.retryAfterMs * (0.5 + Math.random()))}`;
+  #noRoom(): Ending {
+    return { why: 'no_room', retryAfterMs: Math.round(this.options.retryAfterMs * (0.5 + Math.random())) };
   }
 
   #recycle(group: Group): void {

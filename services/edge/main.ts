@@ -11,15 +11,17 @@ import { readEdgeConfig } from './config.js';
 import { Downlink, type Receiver } from './downlink.js';
 import { DownlinkMetrics } from './downlink-metrics.js';
 import type { ForwardSettings } from './forward.js';
+import { HttpServer } from './http/server.js';
 import { Ingest } from './ingest.js';
 import { EdgeMetrics } from './metrics.js';
-import { WebSocketEndpoint } from './websocket.js';
+import { Sessions } from './sessions.js';
+import { WebSocketEndpoint } from './websocket/endpoint.js';
 
 export async function main(): Promise<void> {
   const config = readEdgeConfig();
   const log = createLogger('edge');
   const registry = createRegistry('edge');
-  const metrics = new EdgeMetrics(registry, () => endpoint.devices);
+  const metrics = new EdgeMetrics(registry, () => sessions.count);
   const fail = (error: unknown): never => exitWith(log, error, 'the edge failed');
 
   const queue = Queue.open(config.queuePath, { ...config, retainBytes: 0, onFailure: fail });
@@ -32,10 +34,11 @@ export async function main(): Promise<void> {
     onFailure: fail,
   });
   const ingest = new Ingest(queue, config, metrics, log, fail);
-  const admission = new Admission(config, () => endpoint.devices);
-  const find = (deviceId: string): Receiver | undefined => endpoint.find(deviceId);
+  const find = (deviceId: string): Receiver | undefined => sessions.find(deviceId);
   const downlink = new Downlink(config.downlink, find, new DownlinkMetrics(registry), log, fail);
-  const endpoint: WebSocketEndpoint = new WebSocketEndpoint(config, admission, ingest, downlink, metrics);
+  const sessions: Sessions = new Sessions(ingest, downlink, metrics);
+  const admission = new Admission(config, sessions);
+  const webSocket = new WebSocketEndpoint(config, admission, sessions, ingest, downlink, metrics);
   const waiting: string[] = ['start'];
   registerQueueGauges(registry, 'uplink', () => queue.stats());
 
@@ -45,8 +48,9 @@ export async function main(): Promise<void> {
     monitor,
     ingest,
     downlink,
-    endpoint,
-    showTitle('edge', () => `:${config.listen.port} devices=${endpoint.devices} queued=${queue.records}`),
+    sessions,
+    new HttpServer(config.listen, [webSocket]),
+    showTitle('edge', () => `:${config.listen.port} devices=${sessions.count} queued=${queue.records}`),
   ]);
   waiting.length = 0;
   log.info({ queue: queue.path, queueId: queue.id, listen: config.listen }, 'edge is up');

@@ -1,14 +1,20 @@
-/** One device's connection as the ingest sees it, whatever protocol it speaks. */
+/** One device's session as the ingest sees it, whatever protocol it speaks. */
 
 /** Why a record was not taken, as the device is told (DESIGN: device protocol). */
 export type RecordErrorCode = 'bad_json' | 'bad_record' | 'bad_seq' | 'bad_time' | 'too_large' | 'refused';
+
+/** Why a session ends, as the edge says it; each protocol has its own code for it. */
+export type Ending =
+  | { readonly why: 'malformed' | 'taken_over' | 'restart' }
+  /** There is no room for its records; it may come back with them after a while. */
+  | { readonly why: 'no_room'; readonly retryAfterMs: number };
 
 /** What the ingest tells a device; each protocol has its own words for it. */
 export interface Replies {
   ack(seq: number): void;
   error(code: RecordErrorCode, message: string, seq: number | undefined): void;
   /** Closes the connection; nothing can be sent after it. */
-  close(code: number, reason: string): void;
+  close(ending: Ending): void;
 }
 
 /** A session's share of the records that are committed together. */
@@ -32,7 +38,7 @@ export class DeviceSession {
   /** Its share of the group that is filling; the group it belongs to stands beside it. */
   share: Share | undefined;
   shareGroup = 0;
-  #closing: { readonly code: number; readonly reason: string } | undefined;
+  #closing: Ending | undefined;
   #closed = false;
 
   constructor(
@@ -60,7 +66,7 @@ export class DeviceSession {
     this.unackedBytes -= bytes;
     if (this.#closed) return;
     this.replies.ack(seq);
-    if (this.#closing !== undefined && this.unackedBytes === 0) this.close(this.#closing.code, this.#closing.reason);
+    if (this.#closing !== undefined && this.unackedBytes === 0) this.close(this.#closing);
   }
 
   error(code: RecordErrorCode, message: string, seq?: number): void {
@@ -68,15 +74,15 @@ export class DeviceSession {
   }
 
   /** Takes nothing more, and closes once everything taken is acked. */
-  closeWhenAcked(code: number, reason: string): void {
-    if (this.unackedBytes === 0) this.close(code, reason);
-    else this.#closing ??= { code, reason };
+  closeWhenAcked(ending: Ending): void {
+    if (this.unackedBytes === 0) this.close(ending);
+    else this.#closing ??= ending;
   }
 
-  close(code: number, reason: string): void {
+  close(ending: Ending): void {
     if (this.#closed) return;
     this.#closed = true;
-    this.replies.close(code, reason);
+    this.replies.close(ending);
   }
 
   /** The connection is gone: nothing is sent any more; what was taken is committed all the same. */

@@ -1,6 +1,6 @@
 /** The edge's words to a device, in each protocol: hello, ack, error, and what shadow says through it. */
-import { DownlinkType, type DownlinkMessage } from '../../shared/downlink-frames.js';
-import type { RecordErrorCode } from './session.js';
+import { DownlinkType, type DownlinkMessage } from '../../../shared/downlink-frames.js';
+import type { RecordErrorCode } from '../session.js';
 
 /**
  * First bytes of the binary frames that go to a device: u8 type, u8[7] 0, f64 seq or version, JSON payload. What comes from

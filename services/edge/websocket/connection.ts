@@ -1,12 +1,12 @@
 /** A device's WebSocket connection: its socket, its protocol, and the session that the ingest and the downlink see. */
 import { randomUUID } from 'node:crypto';
-import type { DownlinkMessage } from '../../shared/downlink-frames.js';
-import { protectLongMessages, type WebSocket } from '../../shared/uws.js';
-import type { Protocol } from './admission.js';
-import type { Receiver } from './downlink.js';
-import type { EdgeMetrics } from './metrics.js';
+import type { DownlinkMessage } from '../../../shared/downlink-frames.js';
+import { protectLongMessages, type WebSocket } from '../../../shared/uws.js';
+import type { Protocol } from './upgrade.js';
+import type { EdgeMetrics } from '../metrics.js';
 import { binaryReplies, jsonReplies, type ReplyEncoder } from './replies.js';
-import { DeviceSession, type RecordErrorCode } from './session.js';
+import { DeviceSession, type Ending, type RecordErrorCode } from '../session.js';
+import type { DeviceConnection } from '../sessions.js';
 
 /** The community build of uWebSockets.js copies the object's own fields, so it must be a plain one. */
 export interface UserData {
@@ -20,12 +20,25 @@ const DROPPED = 2;
 /** From this on uWS takes a shortcut that an old build of it does not master. */
 const LONG_MESSAGE_BYTES = 16 * 1024;
 
+/** The code and the reason of the close frame. */
+function closeFrame(ending: Ending): readonly [code: number, reason: string] {
+  switch (ending.why) {
+    case 'no_room':
+      return [1013, `retry-after:${ending.retryAfterMs}`];
+    case 'taken_over':
+      return [4409, 'the device has opened another session'];
+    case 'restart':
+      return [1012, 'the edge restarts'];
+    case 'malformed':
+      return [1007, 'malformed frame'];
+  }
+}
+
 /** uWS hands it back with every event. */
-export class Connection implements Receiver {
+export class Connection implements DeviceConnection {
   socket: Socket | undefined;
   readonly session: DeviceSession;
   readonly isBinary: boolean;
-  /** Tells this connection of the device from its others, in the edge's records `online` and `offline`. */
   readonly id = randomUUID();
   readonly #encoder: ReplyEncoder;
   #isProtected = false;
@@ -67,7 +80,8 @@ export class Connection implements Receiver {
     return this.#send(reply);
   }
 
-  close(code: number, reason: string): void {
+  close(ending: Ending): void {
+    const [code, reason] = closeFrame(ending);
     this.socket?.end(code, reason);
   }
 
