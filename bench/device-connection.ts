@@ -1,6 +1,7 @@
 /** A device of a load: the WebSocket handshake and as much of the device protocol as a load needs. */
 import { LoadConnection, type OnAcked } from './load-connection.js';
-import { countOfJsonSeq, webSocketHeader, type RecordBlock } from './record-block.js';
+import { countOfJsonSeq, webSocketHeader } from './device-frames.js';
+import type { RecordBlock } from './record-block.js';
 
 const TYPE_ACK = 1;
 const TYPE_ERROR = 2;

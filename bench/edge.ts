@@ -8,11 +8,12 @@
 import type { BenchContext } from './context.js';
 import { collectLoad, runLoad, type LoadRequest, type LoadResult } from './load-run.js';
 import { LOAD_SHAPE } from './load-options.js';
+import { PRIMED_BYTES_PER_SECOND } from './peers/holdfast-edge.js';
 import { emptyQueue, primeQueue } from './primed-queue.js';
 import { packagePath } from '../shared/paths.js';
 import { freePort } from './ports.js';
 import { startNode, type BenchProcess } from './processes.js';
-import { describeRedis, Redis, REDIS_SETTINGS, redisVersion } from './redis.js';
+import { describeRedis, Redis, REDIS_SETTINGS, redisVersion } from './peers/redis.js';
 import { atLeast, formatNumber, RowCollector, type PartResult, type Verdict } from './results.js';
 import { queuedRecords, startEdge } from './services.js';
 import { median } from './statistics.js';
@@ -21,9 +22,6 @@ const COUNTING = 'counting server';
 const EDGE = 'edge';
 const REDIS = 'redis';
 const GROWING = 'edge, new queue that grows';
-
-/** More than the fastest side can write in a second: what the queue is primed with. */
-const PRIMED_BYTES_PER_SECOND = 320_000_000;
 
 interface Side {
   readonly name: string;

@@ -1,5 +1,6 @@
 /** Devices that connect and then say nothing: a process of its own, so that only the edge's memory is looked at. */
 import { DeviceConnection } from './device-connection.js';
+import { binaryShape } from './device-frames.js';
 import { runAsChild, tell } from './messages.js';
 import { RecordBlock } from './record-block.js';
 
@@ -10,7 +11,7 @@ const CONNECTING_AT_ONCE = 100;
 async function run(): Promise<void> {
   const [port, count] = process.argv.slice(2).map(Number);
   if (port === undefined || count === undefined) throw new Error('a port and a number of connections are needed');
-  const block = new RecordBlock('binary', 200, 1);
+  const block = new RecordBlock(binaryShape(200, 1), 1);
   const connections: DeviceConnection[] = [];
   while (connections.length < count) {
     const some = Array.from({ length: Math.min(CONNECTING_AT_ONCE, count - connections.length) }, (_, i) => {

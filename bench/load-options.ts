@@ -1,5 +1,7 @@
 /** What a load does; passed to its process as JSON. */
-import { PROTOCOLS, type Protocol } from './record-block.js';
+/** What a load can speak; see protocols.ts. */
+export const PROTOCOLS = ['binary', 'json', 'redis', 'mqtt', 'nats', 'amqp', 'postgres'] as const;
+export type Protocol = (typeof PROTOCOLS)[number];
 
 export interface LoadOptions {
   readonly protocol: Protocol;
@@ -9,6 +11,8 @@ export interface LoadOptions {
   /** Records that a connection keeps unacked (closed loop), and the most in one write. */
   readonly inFlight: number;
   readonly payloadBytes: number;
+  /** Of a device; other protocols have one. */
+  readonly recordsAFrame: number;
   readonly warmupSeconds: number;
   /** The window that is measured. */
   readonly seconds: number;
@@ -19,7 +23,13 @@ export interface LoadOptions {
 }
 
 /** The shape that the issue asks for, and that every side of a comparison gets. */
-export const LOAD_SHAPE = { host: '127.0.0.1', connections: 100, inFlight: 64, payloadBytes: 200 } as const;
+export const LOAD_SHAPE = {
+  host: '127.0.0.1',
+  connections: 100,
+  inFlight: 64,
+  payloadBytes: 200,
+  recordsAFrame: 1,
+} as const;
 
 /** @throws Error where the text is not the JSON of options */
 export function readLoadOptions(text: string | undefined): LoadOptions {
@@ -40,6 +50,7 @@ export function readLoadOptions(text: string | undefined): LoadOptions {
     connections: number('connections'),
     inFlight: number('inFlight'),
     payloadBytes: number('payloadBytes'),
+    recordsAFrame: number('recordsAFrame'),
     warmupSeconds: number('warmupSeconds'),
     seconds: number('seconds'),
     recordsPerSecond: number('recordsPerSecond'),

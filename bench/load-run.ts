@@ -1,7 +1,7 @@
 /** Runs the load generator against something and says what both sides did in the measured window. */
 import { LOAD_SHAPE, type LoadOptions } from './load-options.js';
 import { packagePath } from '../shared/paths.js';
-import { startNode, type BenchProcess } from './processes.js';
+import { startNode } from './processes.js';
 import type { RowCollector } from './results.js';
 
 /** Beyond the window: connecting, and the drain at the end. */
@@ -21,6 +21,12 @@ export interface LoadResult {
   readonly values: Readonly<Record<string, number>>;
 }
 
+/** What is measured: its CPU is counted in the window. */
+export interface Watched {
+  readonly name: string;
+  cpuSeconds(): number;
+}
+
 export type LoadRequest = Pick<LoadOptions, 'protocol' | 'port'> & Partial<LoadOptions>;
 
 /** Moments of a load at which a part may look at what it measures. */
@@ -35,7 +41,7 @@ export interface LoadHooks {
  */
 export async function runLoad(
   request: LoadRequest,
-  watched: readonly BenchProcess[],
+  watched: readonly Watched[],
   hooks: LoadHooks = {},
 ): Promise<LoadResult> {
   const options: LoadOptions = {

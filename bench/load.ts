@@ -10,12 +10,11 @@
  * record sent was acked). Latencies are those of records acked within the window.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DeviceConnection } from './device-connection.js';
-import type { LoadConnection, OnAcked } from './load-connection.js';
+import { Latencies } from './latencies.js';
+import type { LoadConnection } from './load-connection.js';
 import { leaveParent, runAsChild, tell } from './messages.js';
 import { readLoadOptions, type LoadOptions } from './load-options.js';
-import { RecordBlock } from './record-block.js';
-import { RedisConnection } from './redis-connection.js';
+import { connectorFor } from './protocols.js';
 import { Samples, percentile } from './statistics.js';
 import { startTicker, TICK_MS } from './ticker.js';
 
@@ -33,21 +32,14 @@ abstract class Load {
   constructor(protected readonly options: LoadOptions) {}
 
   async connect(): Promise<void> {
-    const { protocol, connections, host, port, payloadBytes, inFlight } = this.options;
-    const block = new RecordBlock(protocol, payloadBytes, inFlight);
-    const onAcked: OnAcked = (connection, count) => {
+    const { connections } = this.options;
+    const connectionOf = connectorFor(this.options, (connection, count) => {
       this.acked += count;
       this.onAcked(connection, count);
-    };
+    });
     while (this.connections.length < connections) {
-      const some = Array.from(
-        { length: Math.min(CONNECTING_AT_ONCE, connections - this.connections.length) },
-        (_, i) => {
-          const index = this.connections.length + i;
-          if (protocol === 'redis') return new RedisConnection(index, host, port, block, onAcked);
-          return new DeviceConnection(index, host, port, block, onAcked, protocol);
-        },
-      );
+      const count = Math.min(CONNECTING_AT_ONCE, connections - this.connections.length);
+      const some = Array.from({ length: count }, (_, i) => connectionOf(this.connections.length + i));
       await Promise.all(some.map((connection) => connection.whenReady()));
       this.connections.push(...some);
     }
@@ -79,8 +71,16 @@ abstract class Load {
   protected abstract onAcked(connection: LoadConnection, count: number): void;
 }
 
+/** What one write of a connection sent, until it is acked. */
+interface Written {
+  readonly through: number;
+  readonly sentMs: number;
+}
+
 class ClosedLoad extends Load {
   #sending = false;
+  readonly #latencies = new Latencies();
+  readonly #written: Written[][] = [];
   /** The most records a connection sends; Infinity where time is the end. */
   readonly #quota: number;
 
@@ -91,7 +91,7 @@ class ClosedLoad extends Load {
 
   override start(): void {
     this.#sending = true;
-    for (const connection of this.connections) connection.send(Math.min(this.options.inFlight, this.#quota));
+    for (const connection of this.connections) this.#send(connection, Math.min(this.options.inFlight, this.#quota));
   }
 
   override async stop(): Promise<void> {
@@ -100,15 +100,34 @@ class ClosedLoad extends Load {
   }
 
   override reset(): void {
-    // Only acks are counted.
+    this.#latencies.clear();
   }
 
   override report(): Record<string, number> {
-    return {};
+    return { ackP50Ms: this.#latencies.percentile(0.5), ackP99Ms: this.#latencies.percentile(0.99) };
   }
 
   protected override onAcked(connection: LoadConnection, count: number): void {
-    if (this.#sending) connection.send(Math.min(count, this.#quota - connection.sent));
+    this.#measure(connection, connection.acked - count);
+    if (this.#sending) this.#send(connection, Math.min(count, this.#quota - connection.sent));
+  }
+
+  #send(connection: LoadConnection, count: number): void {
+    connection.send(count);
+    (this.#written[connection.index] ??= []).push({ through: connection.sent, sentMs: performance.now() });
+  }
+
+  #measure(connection: LoadConnection, ackedBefore: number): void {
+    const written = this.#written[connection.index]!;
+    const nowMs = performance.now();
+    let from = ackedBefore;
+    while (from < connection.acked) {
+      const { through, sentMs } = written[0]!;
+      const to = Math.min(through, connection.acked);
+      this.#latencies.add(nowMs - sentMs, to - from);
+      if (to === through) written.shift();
+      from = to;
+    }
   }
 }
 

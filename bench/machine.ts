@@ -4,7 +4,7 @@ import { cpus, loadavg, release, totalmem } from 'node:os';
 import { promisify } from 'node:util';
 import { packagePath } from '../shared/paths.js';
 import { VERSION } from '../shared/version.js';
-import { redisVersion } from './redis.js';
+import { redisVersion } from './peers/redis.js';
 
 export async function describeMachine(directory: string): Promise<Record<string, string | number>> {
   return {

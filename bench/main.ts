@@ -14,22 +14,32 @@ import { benchDisk } from './disk.js';
 import { benchEdge } from './edge.js';
 import { benchIdle } from './idle.js';
 import { benchLatency } from './latency.js';
+import { benchLive } from './live.js';
 import { describeMachine } from './machine.js';
 import { benchPipeline } from './pipeline.js';
+import { benchQueue } from './queue.js';
 import { killAll, stopAll } from './processes.js';
-import { renderPart, renderRun, type PartFailure, type PartResult, type RunResult } from './results.js';
+import { benchPeers } from './peers.js';
+import { renderPart, renderRun, type Chart, type PartFailure, type PartResult, type RunResult } from './results.js';
+import { benchScaling } from './scaling.js';
 import { benchShadow } from './shadow.js';
+import { benchShapes } from './shapes.js';
 import { benchStorage } from './storage.js';
 
 type Part = (context: BenchContext) => Promise<PartResult>;
 
 const PARTS: Readonly<Record<string, Part>> = {
   disk: benchDisk,
+  queue: benchQueue,
   edge: benchEdge,
+  peers: benchPeers,
+  shapes: benchShapes,
+  scaling: benchScaling,
   pipeline: benchPipeline,
   storage: benchStorage,
   latency: benchLatency,
   idle: benchIdle,
+  live: benchLive,
   shadow: benchShadow,
 };
 
@@ -98,10 +108,22 @@ async function runPart(name: string, context: BenchContext): Promise<PartResult 
 function writeResults(run: RunResult): string {
   const directory = resultsDirectory();
   mkdirSync(directory, { recursive: true });
-  const file = join(directory, run.startedAt.replaceAll(':', '-'));
-  writeFileSync(`${file}.json`, `${JSON.stringify(run, null, 2)}\n`);
-  writeFileSync(`${file}.md`, renderRun(run));
+  const name = run.startedAt.replaceAll(':', '-');
+  const file = join(directory, name);
+  const chartFile = (part: PartResult, chart: Chart): string => `${name}-${part.part}-${chart.name}.svg`;
+  writeFileSync(`${file}.json`, `${JSON.stringify(withoutCharts(run), null, 2)}\n`);
+  writeFileSync(`${file}.md`, renderRun(run, chartFile));
+  for (const part of run.parts) {
+    if ('error' in part) continue;
+    for (const chart of part.charts ?? []) writeFileSync(join(directory, chartFile(part, chart)), chart.svg);
+  }
   return file;
+}
+
+/** Pictures are no data. */
+function withoutCharts(run: RunResult): RunResult {
+  const parts = run.parts.map((part) => ('error' in part ? part : { ...part, charts: [] }));
+  return { ...run, parts };
 }
 
 async function main(): Promise<number> {

@@ -51,7 +51,8 @@ async function empty(queue: Queue): Promise<void> {
   await queue.close();
 }
 
-function fullBatch(): Buffer {
+/** A batch as large as they get, of records of 200 bytes. */
+export function fullBatch(): Buffer {
   const builder = new BatchBuilder();
   const payload = makePayload(200);
   const device = Buffer.from('bench-0', 'latin1');

@@ -29,6 +29,13 @@ export interface PartResult {
   readonly verdicts: readonly Verdict[];
   /** What a reader has to know beside the numbers. */
   readonly notes: readonly string[];
+  /** Beside the tables; in files of their own. */
+  readonly charts?: readonly Chart[];
+}
+
+export interface Chart {
+  readonly name: string;
+  readonly svg: string;
 }
 
 /** A part that could not be measured. */
@@ -112,14 +119,21 @@ export function renderPart(part: PartResult | PartFailure): string {
   ].join('\n\n');
 }
 
-/** The whole run as a Markdown document. */
-export function renderRun(run: RunResult): string {
+/**
+ * The whole run as a Markdown document.
+ * @param chartFile the name of a chart's file, beside that of the document
+ */
+export function renderRun(run: RunResult, chartFile: (part: PartResult, chart: Chart) => string): string {
   const machine = Object.entries(run.machine).map(([key, value]) => [key, String(value)]);
   return [
     `# Bench of ${run.startedAt}`,
     `It took ${Math.round(run.tookSeconds)} s. What each number means: bench/README.md.`,
     table(['machine', ''], machine),
-    ...run.parts.map(renderPart),
+    ...run.parts.map((part) => {
+      const charts =
+        'error' in part ? [] : (part.charts ?? []).map((chart) => `![${chart.name}](${chartFile(part, chart)})`);
+      return [renderPart(part), ...charts].join('\n');
+    }),
   ].join('\n\n');
 }
 

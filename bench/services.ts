@@ -115,6 +115,18 @@ export async function startShadow(
   return { ...service, port: Number(own.SHADOW_LISTEN.split(':')[1]), downlink: own.SHADOW_DOWNLINK };
 }
 
+/** A live that runs, without a database: type and site are null. */
+export async function startLive(
+  context: BenchContext,
+  addresses: RouterAddresses,
+): Promise<Service & { readonly port: number }> {
+  const port = await freePort();
+  const settings = { LIVE_LISTEN: `127.0.0.1:${port}`, LIVE_ROUTER_PUBLISH: addresses.publish };
+  const service = await startService(context, 'live', settings);
+  await untilListens(service.process, port);
+  return { ...service, port };
+}
+
 /** Where a shadow listens, on ports that are free now. */
 export async function shadowAddresses(): Promise<{ SHADOW_LISTEN: string; SHADOW_DOWNLINK: string }> {
   const [listen, downlink] = [await freePort(), await freePort()];
@@ -123,7 +135,7 @@ export async function shadowAddresses(): Promise<{ SHADOW_LISTEN: string; SHADOW
 
 async function startService(
   context: BenchContext,
-  name: 'edge' | 'router' | 'storage' | 'shadow',
+  name: 'edge' | 'router' | 'storage' | 'shadow' | 'live',
   settings: Environment,
   nodeOptions: readonly string[] = [],
 ): Promise<Service> {

@@ -9,7 +9,7 @@ import { packagePath } from '../shared/paths.js';
 import type { BenchContext } from './context.js';
 import { startNode } from './processes.js';
 import type { Pinning } from './pinning.js';
-import { Redis, REDIS_EVERY_SECOND } from './redis.js';
+import { Redis, REDIS_EVERY_SECOND } from './peers/redis.js';
 import { atLeast, formatNumber, type RowCollector, type Verdict } from './results.js';
 import { shadowAddresses } from './services.js';
 import { REPORTS, REPORTS_A_DEVICE, writeReports, type ReportFiles } from './shadow-reports.js';

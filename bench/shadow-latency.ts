@@ -10,7 +10,7 @@ import { Device } from '../shared/device.js';
 import type { BenchContext } from './context.js';
 import { DiskFile, SMALL_WRITE_BYTES } from './disk.js';
 import { untilAnswers, type BenchProcess } from './processes.js';
-import { Redis, REDIS_EVERY_SECOND } from './redis.js';
+import { Redis, REDIS_EVERY_SECOND } from './peers/redis.js';
 import type { RowCollector } from './results.js';
 import { newRouterAddresses, startEdge, startRouter, startShadow, type ShadowService } from './services.js';
 import { percentile, Samples } from './statistics.js';

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { packagePath } from '../shared/paths.js';
 import type { BenchContext } from './context.js';
 import { httpGet, startNode, untilAnswers } from './processes.js';
-import { Redis, REDIS_EVERY_SECOND } from './redis.js';
+import { Redis, REDIS_EVERY_SECOND } from './peers/redis.js';
 import { atMost, formatNumber, type RowCollector, type Verdict } from './results.js';
 import { newRouterAddresses, startRouter, startShadow } from './services.js';
 import { deviceOf } from './shadow-reports.js';

@@ -1,7 +1,7 @@
 /** The part `shadow`: reports a second, memory, size and start of the service that keeps shadows. */
 import type { BenchContext } from './context.js';
 import { findPinning } from './pinning.js';
-import { describeRedis, redisVersion, REDIS_EVERY_SECOND } from './redis.js';
+import { describeRedis, redisVersion, REDIS_EVERY_SECOND } from './peers/redis.js';
 import { RowCollector, type PartResult, type Verdict } from './results.js';
 import { measureApply, PIPELINES, SETS_A_PIPELINE } from './shadow-apply.js';
 import { CHANGES, measureDownlink } from './shadow-latency.js';

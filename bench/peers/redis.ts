@@ -4,15 +4,18 @@ import { mkdirSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { promisify } from 'node:util';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { freePort } from './ports.js';
-import { BenchProcess } from './processes.js';
-import { REDIS_STREAM } from './record-block.js';
+import { freePort } from '../ports.js';
+import { BenchProcess } from '../processes.js';
+import { makePayload, noSeq, type FrameShape } from '../record-block.js';
 
 /** With setpriv it ends with the bench, even one that was killed with -9. */
 const COMMAND = 'setpriv';
 const COMMAND_WORDS = ['--pdeathsig', 'KILL', 'redis-server'];
 const START_DEADLINE_MS = 60_000;
 const POLL_MS = 10;
+
+/** The stream that takes all records: one, which is the better for Redis. */
+const STREAM = 'telemetry';
 
 export type RedisSettings = readonly (readonly [key: string, value: string])[];
 
@@ -90,7 +93,7 @@ export class Redis {
 
   /** How many entries it holds. */
   async entries(): Promise<number> {
-    return Number((await this.#ask(`XLEN ${REDIS_STREAM}`)).slice(1));
+    return Number((await this.#ask(`XLEN ${STREAM}`)).slice(1));
   }
 
   #ask(command: string): Promise<string> {
@@ -104,4 +107,11 @@ export class Redis {
       socket.once('error', reject);
     });
   }
+}
+
+/** `XADD telemetry * data payload`, in RESP; the server counts. */
+export function redisShape(payloadBytes: number): FrameShape {
+  const words = ['XADD', STREAM, '*', 'data', makePayload(payloadBytes).toString('latin1')];
+  const text = words.map((word) => `$${word.length}\r\n${word}\r\n`).join('');
+  return { frame: Buffer.from(`*${words.length}\r\n${text}`, 'latin1'), recordsAFrame: 1, writeSeq: noSeq };
 }

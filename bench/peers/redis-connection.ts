@@ -1,5 +1,5 @@
 /** A client of a load on Redis: pipelined XADD, whose answers are counted; as cheap as a device of a load. */
-import { LoadConnection } from './load-connection.js';
+import { LoadConnection } from '../load-connection.js';
 
 const CR = 0x0d;
 const DOLLAR = 0x24;
