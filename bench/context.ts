@@ -25,7 +25,7 @@ export class BenchContext {
    * @throws Error where that is no disk
    */
   constructor(
-    readonly options: BenchOptions,
+    private given: BenchOptions,
     parent: string,
   ) {
     const directory = join(parent, `${PREFIX}${process.pid}`);
@@ -34,6 +34,16 @@ export class BenchContext {
     removeLeftovers(parent);
     if (statfsSync(directory).type === TMPFS_MAGIC)
       throw new Error(`${directory} is in memory: no fsync is measured there`);
+  }
+
+  /** Of the part that runs. */
+  get options(): BenchOptions {
+    return this.given;
+  }
+
+  /** Says how many rounds the next part has. */
+  setRounds(rounds: number): void {
+    this.given = { ...this.given, rounds };
   }
 
   get directory(): string {

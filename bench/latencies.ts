@@ -18,6 +18,10 @@ export class Latencies {
     this.#count += records;
   }
 
+  get count(): number {
+    return this.#count;
+  }
+
   clear(): void {
     this.#records.fill(0);
     this.#count = 0;

@@ -12,6 +12,7 @@ import { packagePath } from '../shared/paths.js';
 import { BenchContext, resultsDirectory, type BenchOptions } from './context.js';
 import { benchDisk } from './disk.js';
 import { benchEdge } from './edge.js';
+import { benchHops } from './hops.js';
 import { benchIdle } from './idle.js';
 import { benchLatency } from './latency.js';
 import { benchLive } from './live.js';
@@ -26,28 +27,33 @@ import { benchShadow } from './shadow.js';
 import { benchShapes } from './shapes.js';
 import { benchStorage } from './storage.js';
 
-type Part = (context: BenchContext) => Promise<PartResult>;
+interface Part {
+  readonly run: (context: BenchContext) => Promise<PartResult>;
+  /** Unless --rounds says otherwise: all parts together take about 15 minutes. */
+  readonly rounds: number;
+}
 
 const PARTS: Readonly<Record<string, Part>> = {
-  disk: benchDisk,
-  queue: benchQueue,
-  edge: benchEdge,
-  peers: benchPeers,
-  shapes: benchShapes,
-  scaling: benchScaling,
-  pipeline: benchPipeline,
-  storage: benchStorage,
-  latency: benchLatency,
-  idle: benchIdle,
-  live: benchLive,
-  shadow: benchShadow,
+  disk: { run: benchDisk, rounds: 3 },
+  queue: { run: benchQueue, rounds: 1 },
+  edge: { run: benchEdge, rounds: 3 },
+  peers: { run: benchPeers, rounds: 3 },
+  shapes: { run: benchShapes, rounds: 1 },
+  scaling: { run: benchScaling, rounds: 2 },
+  pipeline: { run: benchPipeline, rounds: 2 },
+  hops: { run: benchHops, rounds: 1 },
+  storage: { run: benchStorage, rounds: 2 },
+  latency: { run: benchLatency, rounds: 3 },
+  idle: { run: benchIdle, rounds: 1 },
+  live: { run: benchLive, rounds: 2 },
+  shadow: { run: benchShadow, rounds: 1 },
 };
 
 const HELP = `npm run bench [-- part … options]
 
   parts: ${Object.keys(PARTS).join(' ')}; none: all of them
 
-  --rounds n     repetitions of every side (3)
+  --rounds n     repetitions of every side (1 to 3, as the part has it)
   --seconds n    the measured window of a repetition (4)
   --warm-up n    seconds of load before it (1)
   --profile      the services write CPU profiles into bench/results/profiles
@@ -56,7 +62,9 @@ const HELP = `npm run bench [-- part … options]
   npm run bench -- edge latency --seconds 10
 `;
 
-interface Arguments extends BenchOptions {
+interface Arguments extends Omit<BenchOptions, 'rounds'> {
+  /** undefined: each part has its own. */
+  readonly rounds: number | undefined;
   readonly parts: readonly string[];
   readonly directory: string;
 }
@@ -66,7 +74,7 @@ function readArguments(): Arguments | undefined {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      rounds: { type: 'string', default: '3' },
+      rounds: { type: 'string' },
       seconds: { type: 'string', default: '4' },
       'warm-up': { type: 'string', default: '1' },
       directory: { type: 'string', default: packagePath('data') },
@@ -80,7 +88,7 @@ function readArguments(): Arguments | undefined {
     throw new Error(`no such part: ${unknown.join(', ')}; there are ${Object.keys(PARTS).join(', ')}`);
   return {
     parts: positionals.length > 0 ? positionals : Object.keys(PARTS),
-    rounds: positive('--rounds', values.rounds),
+    rounds: values.rounds === undefined ? undefined : positive('--rounds', values.rounds),
     seconds: positive('--seconds', values.seconds),
     warmupSeconds: positive('--warm-up', values['warm-up']),
     profile: values.profile,
@@ -97,7 +105,7 @@ function positive(name: string, text: string): number {
 async function runPart(name: string, context: BenchContext): Promise<PartResult | PartFailure> {
   console.log(`\n-- ${name}`);
   try {
-    return await PARTS[name]!(context);
+    return await PARTS[name]!.run(context);
   } catch (error) {
     return { part: name, error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
   } finally {
@@ -132,7 +140,7 @@ async function main(): Promise<number> {
     console.log(HELP);
     return 0;
   }
-  const context = new BenchContext(given, given.directory);
+  const context = new BenchContext({ ...given, rounds: 1 }, given.directory);
   process.on('exit', () => {
     killAll();
     context.clear();
@@ -142,6 +150,7 @@ async function main(): Promise<number> {
   const machine = await describeMachine(context.directory);
   const parts: (PartResult | PartFailure)[] = [];
   for (const name of given.parts) {
+    context.setRounds(given.rounds ?? PARTS[name]!.rounds);
     const result = await runPart(name, context);
     parts.push(result);
     console.log(`\n${renderPart(result)}`);

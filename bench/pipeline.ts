@@ -31,7 +31,7 @@ const POLL_MS = 10;
 const CLOSED = 'closed loop';
 const PACED = 'paced';
 
-interface Pipeline {
+export interface Pipeline {
   readonly edge: EdgeService;
   readonly router: RouterService;
   readonly consumer: BenchProcess;
@@ -75,7 +75,8 @@ export async function benchPipeline(context: BenchContext): Promise<PartResult> 
   };
 }
 
-async function withPipeline(context: BenchContext, work: (pipeline: Pipeline) => Promise<void>): Promise<void> {
+/** Runs work on a pipeline of its own. */
+export async function withPipeline(context: BenchContext, work: (pipeline: Pipeline) => Promise<void>): Promise<void> {
   const queues = [context.newDirectory('edge'), context.newDirectory('router')] as const;
   const started: BenchProcess[] = [];
   try {
