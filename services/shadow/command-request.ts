@@ -3,7 +3,7 @@ import type { CommandRequest } from './api.js';
 import { RequestError } from './request-error.js';
 
 /** The largest data of a command, as JSON. */
-export const MAX_COMMAND_BYTES = 64 * 1024;
+export const MAX_COMMAND_BYTES = 8 * 1024;
 /** All commands of one request together. */
 export const MAX_REQUEST_BYTES = 64 * 1024 * 1024;
 const MAX_NAME_CHARACTERS = 128;

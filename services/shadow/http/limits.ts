@@ -3,6 +3,8 @@
  * other does not keep.
  */
 
+import { MAX_COMMAND_BYTES } from '../command-request.js';
+
 /** A thing is a device as shadow knows it; its id is the device's. */
 export const THING_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 export const SHADOW_NAME = /^[$a-zA-Z0-9:_-]{1,64}$/;
@@ -20,7 +22,7 @@ export const LIMITS = {
   version: { min: 0, max: Number.MAX_SAFE_INTEGER },
   ttlSeconds: { min: 1, max: 2_592_000, default: 86_400 },
   /** Of a command's data, written as JSON without spaces. */
-  commandDataBytes: 8 * 1024,
+  commandDataBytes: MAX_COMMAND_BYTES,
   /** Things that are named in one request. */
   things: 10_000,
   /** Objects and arrays inside each other in a body, whatever is in them; shadow documents have a lower limit of their own. */
