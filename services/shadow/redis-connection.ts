@@ -11,6 +11,7 @@
  */
 import { Cluster, Redis } from 'ioredis';
 import { HoldfastError, messageOf } from '../../shared/errors.js';
+import { LimitedLog } from '../../shared/limited-log.js';
 import type { Logger } from '../../shared/log.js';
 import type { Script } from './redis-scripts.js';
 
@@ -31,6 +32,7 @@ const PASSING = /\b(OOM|READONLY|LOADING|MISCONF|CLUSTERDOWN|MASTERDOWN|NOREPLIC
 export class RedisConnection {
   readonly #client: RedisClient;
   readonly #name: string;
+  readonly #lines: LimitedLog;
   #lastError: Error | undefined;
   #isAwaySince: number | undefined;
   #isClosed = false;
@@ -41,9 +43,10 @@ export class RedisConnection {
    */
   constructor(
     urls: readonly string[],
-    private readonly log: Logger,
+    log: Logger,
     private readonly timeoutMs: number,
   ) {
+    this.#lines = new LimitedLog(log);
     this.#name = `Redis (${urls.map((url) => new URL(url).host).join(', ')})`;
     this.#client = makeClient(urls, timeoutMs);
     // Without a listener an 'error' would end up on the console, and with some emitters end the process.
@@ -133,13 +136,14 @@ export class RedisConnection {
   #note(error: Error): void {
     const isNew = error.message !== this.#lastError?.message;
     this.#lastError = error;
-    if (isNew && !this.#isClosed) this.log.warn({ reason: reasonOf(error) }, `${this.#name} cannot be reached`);
+    if (isNew && !this.#isClosed)
+      this.#lines.tell('warn', { reason: reasonOf(error) }, `${this.#name} cannot be reached`);
   }
 
   #isBack(): void {
     this.#lastError = undefined;
     if (this.#isAwaySince !== undefined) {
-      this.log.info({ awayMs: Date.now() - this.#isAwaySince }, `${this.#name} is back`);
+      this.#lines.tell('info', { awayMs: Date.now() - this.#isAwaySince }, `${this.#name} is back`);
     }
     this.#isAwaySince = undefined;
   }
@@ -147,7 +151,7 @@ export class RedisConnection {
   #isAway(): void {
     if (this.#isClosed || this.#isAwaySince !== undefined) return;
     this.#isAwaySince = Date.now();
-    this.log.warn(`${this.#name} is away; shadow goes on when it is back`);
+    this.#lines.tell('warn', {}, `${this.#name} is away; shadow goes on when it is back`);
   }
 
   #errorOf(doing: string, cause: unknown): HoldfastError {
