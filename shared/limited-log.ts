@@ -8,7 +8,7 @@ import type { Logger } from './log.js';
 export type Level = 'info' | 'warn' | 'error';
 
 /** Lines at once; one comes back every REFILL_MS. */
-const BURST = 8;
+const BURST = 4;
 const REFILL_MS = 10_000;
 
 interface Line {
