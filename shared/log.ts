@@ -5,6 +5,7 @@
  * Errors are logged by name, code, message and stack, and their causes by message, and nothing else of them: errors of libraries
  * carry what they were about (ioredis the command with its arguments, pg the row), which is payloads and passwords.
  */
+import { isatty } from 'node:tty';
 import { pino, type Logger } from 'pino';
 import pretty from 'pino-pretty';
 import { logFields, readConfig } from './config.js';
@@ -13,9 +14,10 @@ export type { Logger };
 
 /**
  * A logger whose lines carry the service's name. Reads LOG_LEVEL and LOG_FORMAT.
+ * @param fd 1; 2 where stdout is for results
  * @throws HoldfastError bad_config
  */
-export function createLogger(service: string): Logger {
+export function createLogger(service: string, fd: 1 | 2 = 1): Logger {
   const { logLevel, logFormat } = readConfig('LOG', logFields);
   const options = {
     level: logLevel,
@@ -23,9 +25,10 @@ export function createLogger(service: string): Logger {
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: describeError },
   };
-  const readable = logFormat === 'text' || (logFormat === 'auto' && process.stdout.isTTY);
-  if (!readable) return pino(options, pino.destination({ dest: 1, sync: true }));
+  const readable = logFormat === 'text' || (logFormat === 'auto' && isatty(fd));
+  if (!readable) return pino(options, pino.destination({ dest: fd, sync: true }));
   const stream = pretty({
+    destination: fd,
     sync: true,
     ignore: 'service,pid,hostname',
     translateTime: 'SYS:HH:MM:ss.l',

@@ -39,16 +39,18 @@ export class RedisConnection {
 
   /**
    * @param urls one: a server; several: nodes of a cluster
+   * @param clientName what Redis lists the connection as, where the user may name it
    * @param timeoutMs how long an answer, and a connection, may take
    */
   constructor(
     urls: readonly string[],
+    clientName: string,
     log: Logger,
     private readonly timeoutMs: number,
   ) {
     this.#lines = new LimitedLog(log);
     this.#name = `Redis (${urls.map((url) => new URL(url).host).join(', ')})`;
-    this.#client = makeClient(urls, timeoutMs);
+    this.#client = makeClient(urls, clientName, timeoutMs);
     // Without a listener an 'error' would end up on the console, and with some emitters end the process.
     this.#client.on('error', (error: Error) => this.#note(error));
     this.#client.on('node error', (error: Error) => this.#note(error));
@@ -82,6 +84,15 @@ export class RedisConnection {
     } catch (error) {
       throw this.#errorOf(doing, error);
     }
+  }
+
+  /** The names of all connections that Redis has, of every node of a cluster. */
+  async clientNames(): Promise<string[]> {
+    const lists = await this.run('listing the connections', (client) => {
+      const nodes = client instanceof Cluster ? client.nodes('master') : [client];
+      return Promise.all(nodes.map(async (node) => String(await node.client('LIST'))));
+    });
+    return lists.flatMap((list) => [...list.matchAll(/ name=(\S*)/g)].map((match) => match[1]!));
   }
 
   /** Runs a script by its hash; where Redis does not know it (any more), by its source. Replies are strings. */
@@ -181,9 +192,10 @@ async function evaluate(bySha: () => Promise<unknown>, bySource: () => Promise<u
   }
 }
 
-function makeClient(urls: readonly string[], timeoutMs: number): RedisClient {
+function makeClient(urls: readonly string[], connectionName: string, timeoutMs: number): RedisClient {
   const options = {
     connectTimeout: timeoutMs,
+    connectionName,
     commandTimeout: timeoutMs,
     socketTimeout: timeoutMs + 1_000,
     disconnectTimeout: DISCONNECT_TIMEOUT_MS,
