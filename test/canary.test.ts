@@ -213,6 +213,7 @@ void test('no secret and no payload is in logs, metrics, status or process title
        if new.data ? 'refuse' then raise exception 'refused: %', new.data; end if; return new; end $$;
      create trigger refuse before insert on telemetry for each row execute function refuse()`,
   );
+  const known = await seriesOf(pipeline.services);
   const client = await watch(t, pipeline.live!.url);
   await ask(t, pipeline);
   await sendRecords(edge.port);
@@ -221,6 +222,14 @@ void test('no secret and no payload is in logs, metrics, status or process title
   const deadLetters = async (): Promise<number> => (await query(databaseUrl, 'select from dead_letters')).length;
   await until(async () => (await deadLetters()) === 3);
   await until(async () => (await storage.metric('holdfast_duplicates_total')) > 0);
+
+  const met = await seriesOf(pipeline.services);
+  t.ok(known.length > 30);
+  t.strictSame(
+    met.filter((series) => !known.includes(series)),
+    [],
+    'what happens is counted in series that were there before it happened',
+  );
 
   const seen: Seen = new Map();
   // The database goes away and comes back; then Redis, with another password; then the router; then shadow.
@@ -235,7 +244,12 @@ void test('no secret and no payload is in logs, metrics, status or process title
   await redis.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
   await sendMore(edge.port, 41, canary('a record while Redis does not let shadow in'));
   await until(() => /cannot be reached/.test(shadow.output));
-  const unserved = await pipeline.client.update(DEVICE, { state: { desired: { x: canary('a state that waits') } } });
+  const unserved = await fetch(`${pipeline.client.url}/things/${DEVICE}/shadow`, {
+    method: 'POST',
+    // The last connection may be about to be closed for its idleness.
+    headers: { authorization: `Bearer ${SHADOW_TOKEN}`, 'content-type': 'application/json', connection: 'close' },
+    body: JSON.stringify({ state: { desired: { x: canary('a state that waits') } } }),
+  });
   t.equal(unserved.status, 503);
   await redis.client.config('SET', 'requirepass', REDIS_PASSWORD);
   await until(() => / is back/.test(shadow.output));
@@ -320,6 +334,16 @@ void test('a leak that is planted is found', { timeout: 60_000 }, async (t) => {
   await look(pipeline.services, seen);
   t.strictSame(findCanaries(seen), ['the password of the database: storage, its log']);
 });
+
+/** The series of counters of events, with their service and label. */
+async function seriesOf(services: readonly ServiceProcess[]): Promise<string[]> {
+  const texts = await Promise.all(
+    services.map(async ({ adminPort }) => (await fetch(`http://127.0.0.1:${adminPort}/metrics`)).text()),
+  );
+  return [...texts.join('\n').matchAll(/^(holdfast_\w+_total\{.*(?:reason|fault|type|state)="\w+".*\}) /gm)].map(
+    ([, series]) => series!,
+  );
+}
 
 async function sendMore(port: number, seq: number, payload: string, id = DEVICE): Promise<void> {
   const headers = { authorization: `Bearer ${deviceToken(EDGE_SECRET, id)}` };
