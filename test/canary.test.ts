@@ -171,14 +171,13 @@ async function watch(t: Test, url: string): Promise<LiveClient> {
 }
 
 async function startPipeline(t: Test, root?: string): Promise<{ pipeline: ShadowPipeline; redis: TestRedis }> {
-  const redis = await TestRedis.start({ appendfsync: 'always' });
+  const redis = await TestRedis.start({ appendfsync: 'always', password: REDIS_PASSWORD });
   t.teardown(() => redis.stop());
-  await redis.client.config('SET', 'requirepass', REDIS_PASSWORD);
   const pipeline = await ShadowPipeline.start(t, {
     storage: true,
     live: true,
     databasePassword: DATABASE_PASSWORD,
-    redisUrl: `redis://:${REDIS_PASSWORD}@127.0.0.1:${redis.port}`,
+    redisUrl: redis.url,
     environment: {
       LOG_LEVEL: 'trace',
       EDGE_DEVICE_SECRET: EDGE_SECRET,
@@ -232,7 +231,8 @@ void test('no secret and no payload is in logs, metrics, status or process title
   );
 
   const seen: Seen = new Map();
-  // The database goes away and comes back; then Redis, with another password; then the router; then shadow.
+  // The database goes away and comes back; then Redis; then the router; then shadow, which is
+  // first started with a wrong password.
   await postgres!.kill();
   await sendMore(edge.port, 31, canary('a record while the database is away'), 'press-2');
   await until(() => /no database/.test(storage.output) && /without type and site/.test(live.output));
@@ -240,9 +240,8 @@ void test('no secret and no payload is in logs, metrics, status or process title
   seen.set('status without a database', away.stdout + away.stderr);
   await postgres!.restart();
   await until(() => storage.output.split('"connected to the database"').length === 3);
-  await redis.client.config('SET', 'requirepass', WRONG_REDIS_PASSWORD);
-  await redis.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
-  await sendMore(edge.port, 41, canary('a record while Redis does not let shadow in'));
+  await redis.kill();
+  await sendMore(edge.port, 41, canary('a record while Redis is away'));
   await until(() => /cannot be reached/.test(shadow.output));
   const unserved = await fetch(`${pipeline.client.url}/things/${DEVICE}/shadow`, {
     method: 'POST',
@@ -251,7 +250,7 @@ void test('no secret and no payload is in logs, metrics, status or process title
     body: JSON.stringify({ state: { desired: { x: canary('a state that waits') } } }),
   });
   t.equal(unserved.status, 503);
-  await redis.client.config('SET', 'requirepass', REDIS_PASSWORD);
+  await redis.restart();
   await until(() => / is back/.test(shadow.output));
   await router.end('SIGKILL');
   await sendMore(edge.port, 51, canary('a record while the router is away'));
@@ -259,9 +258,16 @@ void test('no secret and no payload is in logs, metrics, status or process title
   await router.start();
   await until(async () => (await query(databaseUrl, 'select from telemetry where seq = 51')).length === 1);
   await until(async () => (await edge.process.metric('holdfast_queue_records')) === 0);
-  await until(() => client.texts.some((text) => text.includes('"seq":51')));
+  await until(() => live.output.split('"connected to the router"').length === 3);
   await shadow.end('SIGTERM');
   await until(() => /no link to shadow/.test(edge.process.output));
+  const wrongUrl = redis.url.replace(REDIS_PASSWORD, WRONG_REDIS_PASSWORD);
+  const refused = new ServiceProcess(['shadow'], { ...shadow.environment, SHADOW_REDIS: wrongUrl }, shadow.adminPort);
+  t.teardown(() => refused.end('SIGKILL'));
+  refused.spawn();
+  await until(() => /WRONGPASS|NOAUTH/.test(refused.output));
+  await refused.end();
+  seen.set('shadow with a wrong password', refused.output);
   await shadow.start();
 
   for (const words of [['status'], ['status', '--json']]) {
