@@ -328,7 +328,7 @@ void test('no secret and no payload is in logs, metrics, status or process title
   });
 });
 
-void test('a leak that is planted is found', { timeout: 60_000 }, async (t) => {
+void test('a leak that is planted is found', { timeout: 120_000 }, async (t) => {
   const root = await plantBug({
     file: 'services/storage/main.js',
     original: 'log.info({ fetch: config.fetch }',
