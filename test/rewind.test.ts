@@ -94,13 +94,13 @@ async function check(t: Test, redis: TestRedis | undefined): Promise<void> {
   t.equal(wrong.code, 78);
 }
 
-void test('shadow over LMDB applies again what the router holds, and comes out as it was', { timeout: 60_000 }, (t) =>
+void test('shadow over LMDB applies again what the router holds, and comes out as it was', { timeout: 240_000 }, (t) =>
   check(t, undefined),
 );
 
 void test(
   'shadow over Redis applies again what the router holds, and comes out as it was',
-  { timeout: 60_000 },
+  { timeout: 240_000 },
   async (t) => {
     const redis = await TestRedis.start({ appendfsync: 'always' });
     t.teardown(() => redis.stop());
