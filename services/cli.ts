@@ -4,6 +4,7 @@ import { Command } from 'commander';
 import { describeFields, type Fields } from '../shared/config.js';
 import { HoldfastError, messageOf } from '../shared/errors.js';
 import { CONFIG_EXIT_CODE } from '../shared/lifecycle.js';
+import { createLogger } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
 import { demoFields } from './demo/config.js';
 import { edgeFields } from './edge/config.js';
@@ -12,7 +13,7 @@ import { liveFields } from './live/config.js';
 import { queueCommand } from './queue/command.js';
 import { routerFields } from './router/config.js';
 import { sendCommand } from './send/main.js';
-import { shadowFields } from './shadow/config.js';
+import { readShadowConfig, shadowFields } from './shadow/config.js';
 import { statusCommand } from './status/command.js';
 import { storageFields } from './storage/config.js';
 
@@ -95,7 +96,13 @@ for (const { name, about, fields, example, load } of services) {
 }
 
 program.addCommand(sendCommand());
-program.addCommand(queueCommand());
+program.addCommand(
+  queueCommand(async () => {
+    const { openShadowPosition } = await import('./shadow/rewind.js');
+    const config = readShadowConfig();
+    return { router: config.fetch, open: () => openShadowPosition(config, createLogger('rewind', 2)) };
+  }),
+);
 program.addCommand(statusCommand());
 program.addCommand(
   healthCommand({

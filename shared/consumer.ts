@@ -13,12 +13,13 @@ import { Dealer } from 'zeromq';
 import { checkBatch, readBatchHeader } from './batch.js';
 import { BatchBuffer } from './batch-buffer.js';
 import { decodeReply, encodeAttach, encodeConsumerAck, encodeFetch, type Attached } from './consumer-frames.js';
+import { ConsumerLog } from './consumer-log.js';
 import type { Delivery, DeliverySource } from './delivery.js';
 import { HoldfastError, messageOf } from './errors.js';
 import type { Part } from './lifecycle.js';
 import { SOCKET_OPTIONS } from './links.js';
 import type { Logger } from './log.js';
-import { comparePositions, follows, formatPosition, START, type Position } from './position.js';
+import { comparePositions, follows, START, type Position } from './position.js';
 import { SendLoop } from './send-loop.js';
 import { Signal } from './signal.js';
 import { Subscription } from './subscription.js';
@@ -55,6 +56,7 @@ export class Consumer implements Part, DeliverySource {
   readonly #wake = new Signal();
   readonly #readable = new Signal();
   readonly #replied = new Signal();
+  readonly #log: ConsumerLog;
   #attached: Attached | undefined;
   /** The queue that the buffer and the positions below belong to; empty before the first ATTACHED. */
   #queueId = '';
@@ -73,11 +75,12 @@ export class Consumer implements Part, DeliverySource {
   #loops: Promise<unknown> | undefined;
 
   constructor(private readonly options: ConsumerOptions) {
+    this.#log = new ConsumerLog(options.log);
     this.#requests = new SendLoop(this.#socket, REQUEST_BACKLOG_BYTES, (error) => {
-      if (!this.#stopped) options.log.warn(`a request to the router was not sent: ${error.message}`);
+      if (!this.#stopped) this.#log.fault('warn', error.message, 'a request to the router was not sent');
     });
     // The router may be gone for good, or come back without our last ack: it hears from us as soon as it is there again.
-    this.#socket.events.on('disconnect', () => this.#detach());
+    this.#socket.events.on('disconnect', () => this.#detach('the connection broke'));
     // An ATTACH that was sent just before the connection broke is lost with it: say it again, rather than wait in vain.
     this.#socket.events.on('handshake', () => this.#detach());
     this.#subscription = new Subscription({
@@ -122,7 +125,8 @@ export class Consumer implements Part, DeliverySource {
     if (this.attached) this.#requests.push([encodeConsumerAck(position)]);
   }
 
-  #detach(): void {
+  #detach(why?: string): void {
+    if (why !== undefined && !this.#stopped) this.#log.lost(why);
     this.#attached = undefined;
     this.#disconnects++;
     this.#wake.fire();
@@ -134,9 +138,9 @@ export class Consumer implements Part, DeliverySource {
       const [head, ...batches] = frames;
       const reply = head === undefined ? undefined : decodeReply(head);
       if (reply === undefined) {
-        this.options.log.warn('ignored a message of the router that is no reply to a consumer');
+        this.#log.fault('warn', 'it is no reply to a consumer', 'ignored a message of the router');
       } else if (reply.type === 'refused') {
-        this.options.log.warn({ reason: reply.reason }, 'the router refused a request');
+        this.#log.refused(reply.reason);
         this.#attached = undefined;
         this.#wake.fire();
       } else if (reply.type === 'attached') {
@@ -168,7 +172,7 @@ export class Consumer implements Part, DeliverySource {
     const isKnown = comparePositions(this.#acked, offered.head) <= 0;
     if (isKnown && comparePositions(this.#acked, offered.cursor) > 0) this.ack(offered.queueId, this.#acked);
     this.#fetchFromNow();
-    this.options.log.info({ queueId: offered.queueId, after: formatPosition(this.#after) }, 'attached to the router');
+    this.#log.attached(offered.queueId, this.#after);
   }
 
   async #resume(offered: Attached): Promise<boolean> {
@@ -178,7 +182,7 @@ export class Consumer implements Part, DeliverySource {
       this.#restart(resumed);
       return true;
     } catch (error) {
-      this.options.log.warn(`cannot resume yet: ${messageOf(error)}`);
+      this.#log.cannotResume(messageOf(error));
       await this.#wake.wait(RETRY_MS);
       return false;
     }
@@ -211,6 +215,7 @@ export class Consumer implements Part, DeliverySource {
       if (attached !== this.#attached || disconnects !== this.#disconnects) return undefined;
       await this.#replied.wait(leftMs);
     }
+    if (!this.#stopped) this.#log.silent();
     return undefined;
   }
 
@@ -244,6 +249,7 @@ export class Consumer implements Part, DeliverySource {
   }
 
   #takeHead(head: Position): void {
+    if (this.#attached !== undefined) this.#log.progress(head, this.#acked);
     if (this.#attached === undefined || comparePositions(head, this.#after) <= 0) return;
     this.#attachAgainAt(head);
     this.#fetchFromNow();
@@ -286,7 +292,7 @@ export class Consumer implements Part, DeliverySource {
       return checkBatch(batch).position;
     } catch (error) {
       if (!(error instanceof HoldfastError)) throw error;
-      this.options.log.error(`the router sent a damaged batch, it is fetched again: ${error.message}`);
+      this.#log.fault('error', error.message, 'the router sent a damaged batch, it is fetched again');
       return undefined;
     }
   }

@@ -17,6 +17,14 @@ export interface QueueGauges {
   readonly quarantined: number;
 }
 
+/**
+ * Gives a counter its series before the first event: a rate then begins at 0, a board shows 0 and not nothing, and the first event is
+ * an increase.
+ */
+export function startAtZero<L extends string>(counter: Counter<L>, label: L, values: readonly string[]): void {
+  for (const value of values) counter.inc({ [label]: value } as Partial<Record<L, string>>, 0);
+}
+
 /** A registry whose metrics carry {service}, with the process's own metrics in it. */
 export function createRegistry(service: string): Registry {
   const registry = new Registry();

@@ -8,6 +8,7 @@ import { BATCH_TOPIC, HEAD_TOPIC } from './consumer-frames.js';
 import { HoldfastError } from './errors.js';
 import type { Part } from './lifecycle.js';
 import { SOCKET_OPTIONS } from './links.js';
+import { LimitedLog } from './limited-log.js';
 import type { Logger } from './log.js';
 import { comparePositions, POSITION_BYTES, readPosition, type Position } from './position.js';
 
@@ -19,6 +20,8 @@ export interface SubscriptionOptions {
   readonly onBatch: (batch: Buffer, position: Position, head: Position) => void;
   /** Gets the position of the last batch that was published, several times a second. */
   readonly onHead: (published: Position) => void;
+  /** Hears when the connection is there, and when it is lost. */
+  readonly onLink?: (connected: boolean) => void;
 }
 
 /** Batches that may wait to be taken before ZeroMQ lets go of more: 16 MiB of full batches. */
@@ -28,11 +31,16 @@ const SILENCE_MS = 2_000;
 export class Subscription implements Part {
   readonly name = 'subscription';
   readonly #socket = new Subscriber({ ...SOCKET_OPTIONS, receiveHighWaterMark: RECEIVE_BATCHES });
+  readonly #faults: LimitedLog;
   #receiving: Promise<void> | undefined;
   #heardMs = 0;
   #malformed = 0;
 
-  constructor(private readonly options: SubscriptionOptions) {}
+  constructor(private readonly options: SubscriptionOptions) {
+    this.#faults = new LimitedLog(options.log);
+    this.#socket.events.on('handshake', () => options.onLink?.(true));
+    this.#socket.events.on('disconnect', () => options.onLink?.(false));
+  }
 
   /** True where the router was heard in the last seconds. */
   get connected(): boolean {
@@ -63,7 +71,7 @@ export class Subscription implements Part {
         this.#heardMs = Date.now();
       } else {
         this.#malformed++;
-        this.options.log.warn({ problem }, 'passed over a message of the router');
+        this.#faults.tell('warn', { problem }, 'passed over a message of the router');
       }
     }
   }

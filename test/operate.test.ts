@@ -2,7 +2,7 @@
 import t from 'tap';
 import { edgeFields } from '../services/edge/config.js';
 import { liveFields } from '../services/live/config.js';
-import { rewindFields } from '../services/queue/change-commands.js';
+import { rewindFields } from '../services/queue/rewind-command.js';
 import type { Rewind } from '../services/queue/rewind.js';
 import { routerFields } from '../services/router/config.js';
 import { shadowFields } from '../services/shadow/config.js';
@@ -124,9 +124,9 @@ await t.test('status tells of every hop, and rewind has storage read again', asy
   t.strictSame(await countRows(postgres.url), { rows: all, distinct: all });
 
   await storage.end();
-  const shadow = await run('queue', 'rewind', 'shadow', '--to', '0:0');
-  t.equal(shadow.code, 78);
-  t.match(shadow.stderr, /shadow cannot be rewound/);
+  const live = await run('queue', 'rewind', 'live', '--to', '0:0');
+  t.equal(live.code, 78);
+  t.match(live.stderr, /"live" cannot be rewound/);
   await router.end();
   const noRouter = await run('queue', 'rewind', 'storage', '--to', '0:0');
   t.equal(noRouter.code, 1);

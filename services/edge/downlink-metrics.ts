@@ -1,6 +1,6 @@
 /** What is counted of the downlink. */
 import { DownlinkType } from '../../shared/downlink-frames.js';
-import { Counter, Gauge, type Registry } from '../../shared/metrics.js';
+import { Counter, Gauge, startAtZero, type Registry } from '../../shared/metrics.js';
 
 const NAMES: Readonly<Record<DownlinkType, string>> = {
   [DownlinkType.delta]: 'delta',
@@ -24,12 +24,14 @@ export class DownlinkMetrics {
       labelNames: ['type'],
       registers,
     });
+    startAtZero(this.#delivered, 'type', Object.values(NAMES));
     this.dropped = new Counter({
       name: 'holdfast_downlink_dropped_total',
       help: 'messages of shadow that no session got: malformed, or its device gone, has not asked, or does not read',
       labelNames: ['reason'],
       registers,
     });
+    startAtZero(this.dropped, 'reason', ['malformed', 'gone', 'unasked', 'unread']);
     this.questions = new Counter({
       name: 'holdfast_downlink_questions_total',
       help: 'times that devices asked for their shadows',

@@ -15,6 +15,7 @@ import { isUtf8 } from 'node:buffer';
 import { XSubscriber } from 'zeromq';
 import { decodeDownlink, DownlinkType, type DownlinkMessage } from '../../shared/downlink-frames.js';
 import type { Part } from '../../shared/lifecycle.js';
+import { LimitedLog } from '../../shared/limited-log.js';
 import { SOCKET_OPTIONS } from '../../shared/links.js';
 import type { Logger } from '../../shared/log.js';
 import { Announcements } from './announcements.js';
@@ -31,8 +32,6 @@ export interface Receiver extends Asker {
 const RECEIVE_MESSAGES = 4_096;
 /** After so many messages the records of devices have their turn. */
 const MESSAGES_A_TURN = 64;
-/** How often a message that makes no sense is logged; all are counted. */
-const MALFORMED_LOG_MS = 10_000;
 
 export class Downlink implements Part {
   readonly name = 'downlink';
@@ -43,11 +42,12 @@ export class Downlink implements Part {
   });
   readonly #announcements = new Announcements();
   readonly #questions = new Questions((asker, message) => this.#refuse(asker, message));
+  readonly #links: LimitedLog;
+  readonly #faults: LimitedLog;
   #connected = false;
   #stopped = false;
   #sending: Promise<void> | undefined;
   #receiving: Promise<void> | undefined;
-  #loggedMs = -Infinity;
 
   /**
    * @param endpoint shadow's downlink
@@ -57,9 +57,12 @@ export class Downlink implements Part {
     private readonly endpoint: string,
     private readonly find: (deviceId: string) => Receiver | undefined,
     private readonly metrics: DownlinkMetrics,
-    private readonly log: Logger,
+    log: Logger,
     private readonly onFailure: (error: unknown) => void,
-  ) {}
+  ) {
+    this.#links = new LimitedLog(log);
+    this.#faults = new LimitedLog(log);
+  }
 
   start(): Promise<void> {
     this.#socket.events.on('handshake', () => this.#connection(true));
@@ -115,8 +118,9 @@ export class Downlink implements Part {
     if (this.#stopped || connected === this.#connected) return;
     this.#connected = connected;
     this.metrics.connected.set(connected ? 1 : 0);
-    if (connected) this.log.info({ endpoint: this.endpoint }, 'connected to shadow');
-    else this.log.warn({ endpoint: this.endpoint }, 'no link to shadow; devices get nothing from it meanwhile');
+    const { endpoint } = this;
+    if (connected) this.#links.tell('info', { endpoint }, 'connected to shadow');
+    else this.#links.tell('warn', { endpoint }, 'no link to shadow; devices get nothing from it meanwhile');
     if (!connected) this.#questions.refuseAll('the shadow service went away; ask again later');
   }
 
@@ -170,11 +174,12 @@ export class Downlink implements Part {
 
   #malformed(frames: readonly Buffer[]): void {
     this.metrics.dropped.inc({ reason: 'malformed' });
-    const nowMs = performance.now();
-    if (nowMs - this.#loggedMs < MALFORMED_LOG_MS) return;
-    this.#loggedMs = nowMs;
     const sizes = frames.slice(0, 4).map(({ length }) => length);
-    this.log.warn({ frames: frames.length, sizes }, 'passed over a message of the downlink that makes no sense');
+    this.#faults.tell(
+      'warn',
+      { frames: frames.length, sizes },
+      'passed over a message of the downlink that makes no sense',
+    );
   }
 
   #failed(error: unknown): void {

@@ -19,7 +19,8 @@ import {
 } from '../../shared/links.js';
 import { createLogger } from '../../shared/log.js';
 import { runMonitorThread, type MonitorThread } from '../../shared/monitor-thread.js';
-import { comparePositions, formatPosition, type Position } from '../../shared/position.js';
+import { comparePositions, type Position } from '../../shared/position.js';
+import { LinkLog } from './link-log.js';
 
 export interface ForwardSettings {
   readonly router: string;
@@ -31,8 +32,6 @@ const REPLY_TIMEOUT_MS = 5_000;
 const SEND_TIMEOUT_MS = 1_000;
 /** How often an edge without credit, or with nothing to send, looks at its timers. */
 const TICK_MS = 250;
-/** How often a link that stays down is logged. */
-const DOWN_LOG_MS = 30_000;
 const PEEK_BYTES = 1024 * 1024;
 const MAX_BACKOFF_MS = 2_000;
 const FIRST_BACKOFF_MS = 50;
@@ -43,8 +42,6 @@ interface Unacked {
   readonly records: number;
   readonly sentMs: number;
 }
-
-const log = createLogger('edge');
 
 class Session {
   readonly #socket: Dealer;
@@ -57,7 +54,10 @@ class Session {
   /** Counts the WELCOMEs: what was peeked before one is not what to send after it. */
   #welcomes = 0;
 
-  constructor(private readonly thread: MonitorThread<ForwardSettings>) {
+  constructor(
+    private readonly thread: MonitorThread<ForwardSettings>,
+    private readonly log: LinkLog,
+  ) {
     this.#socket = new Dealer({
       ...SOCKET_OPTIONS,
       sendTimeout: SEND_TIMEOUT_MS,
@@ -90,6 +90,7 @@ class Session {
   }
 
   async #step(): Promise<void> {
+    if (this.#standing !== undefined) this.log.progress(this.thread.head);
     const quietMs = Date.now() - this.#heardMs;
     if (quietMs > REPLY_TIMEOUT_MS && (this.#standing === undefined || this.#unackedBytes > 0)) {
       this.#end(`no answer from the router in ${REPLY_TIMEOUT_MS} ms`);
@@ -136,6 +137,7 @@ class Session {
     } else {
       this.#heardMs = Date.now();
       this.#standing = standing;
+      this.log.standing(standing.stored, standing.creditBytes);
       this.#settle(standing.stored);
       if (frame?.[0] === LinkType.welcome) this.#goOnAfter(standing.stored);
       this.thread.wake.fire();
@@ -161,7 +163,7 @@ class Session {
 
   #goOnAfter(stored: Position): void {
     if (this.#sentThrough === undefined) {
-      log.info({ stored: formatPosition(stored) }, 'connected to the router');
+      this.log.connected(stored);
       this.thread.report({ connected: 1 });
     }
     this.#welcomes++;
@@ -178,15 +180,12 @@ class Session {
 
 await runMonitorThread(async (thread: MonitorThread<ForwardSettings>): Promise<void> => {
   let backoffMs = FIRST_BACKOFF_MS;
-  let loggedMs = 0;
+  const log = new LinkLog(createLogger('edge'), thread.settings.router);
   while (!thread.stopped) {
-    const { reason, welcomed } = await new Session(thread).run();
+    const { reason, welcomed } = await new Session(thread, log).run();
     if (isStopped(thread)) return;
     thread.report({ connected: 0, sessions: 1 });
-    if (welcomed || Date.now() > loggedMs + DOWN_LOG_MS) {
-      log.warn({ reason }, `no link to the router at ${thread.settings.router}; records are kept here meanwhile`);
-      loggedMs = Date.now();
-    }
+    log.lost(reason);
     backoffMs = welcomed ? FIRST_BACKOFF_MS : Math.min(2 * backoffMs, MAX_BACKOFF_MS);
     await sleep(backoffMs * (0.5 + Math.random() / 2));
   }

@@ -10,6 +10,7 @@ import { BatchBuilder, Kind, RECORD_HEADER_BYTES } from '../../shared/batch.js';
 import { HoldfastError } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
+import { StateLog } from '../../shared/state-log.js';
 import type { Queue } from '../../shared/queue/queue.js';
 import type { EdgeMetrics } from './metrics.js';
 import { FRAME_HEADER_BYTES } from './binary-frames.js';
@@ -44,15 +45,18 @@ export class Ingest implements Part {
   #group = newGroup(1);
   #takenBytes = 0;
   #commit: Promise<void> | undefined;
+  readonly #state: StateLog;
   #refusedUntilMs = 0;
 
   constructor(
     private readonly queue: Queue,
     private readonly options: IngestOptions,
     private readonly metrics: EdgeMetrics,
-    private readonly log: Logger,
+    log: Logger,
     private readonly onFailure: (error: unknown) => void,
-  ) {}
+  ) {
+    this.#state = new StateLog(log, 'taking');
+  }
 
   /** Bytes taken from all devices and not yet acked. */
   get takenBytes(): number {
@@ -207,6 +211,7 @@ export class Ingest implements Part {
       this.#takenBytes -= group.bytes;
     }
     stopTimer();
+    this.#state.enter('taking', 'info', {}, 'the queue takes records again');
     this.metrics.recordsIn.inc(group.records);
     this.metrics.bytesIn.inc(group.bytes);
     for (const { session, seq, bytes } of group.shares) session.settle(seq, bytes);
@@ -218,7 +223,8 @@ export class Ingest implements Part {
    * are closed at once, because an ack of a later group would say that this one is stored too.
    */
   #refuse(group: Group, refusal: HoldfastError): void {
-    this.log.warn({ code: refusal.code }, refusal.message);
+    const { code, message: reason } = refusal;
+    this.#state.enter('refusing', 'warn', { code, reason }, 'the queue takes no records; devices are closed with 1013');
     this.#refusedUntilMs = Date.now() + REFUSAL_CHECK_MS;
     for (const { session, bytes } of group.shares) {
       session.unackedBytes -= bytes;

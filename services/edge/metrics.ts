@@ -1,5 +1,12 @@
 /** The edge's counters and histograms. */
-import { Counter, Gauge, Histogram, LATENCY_BUCKETS, type Registry } from '../../shared/metrics.js';
+import { Counter, Gauge, Histogram, LATENCY_BUCKETS, startAtZero, type Registry } from '../../shared/metrics.js';
+
+/** Why something is refused: of records and frames, of what is taken, and of connections. */
+const REJECT_REASONS = [
+  ...['bad_json', 'bad_record', 'bad_seq', 'bad_time', 'too_large', 'refused'],
+  ...['window', 'memory', 'queue', 'presence'],
+  ...['bad_id', 'origin', 'subprotocol', 'no_credential', 'credential', 'max_devices', 'accept_rate', 'stopping'],
+];
 
 export class EdgeMetrics {
   readonly recordsIn;
@@ -33,6 +40,7 @@ export class EdgeMetrics {
       labelNames: ['reason'],
       registers,
     });
+    startAtZero(this.rejected, 'reason', REJECT_REASONS);
     this.connections = new Counter({ name: 'holdfast_connections_total', help: 'connections let in', registers });
     this.takeOvers = new Counter({
       name: 'holdfast_take_overs_total',

@@ -5,6 +5,7 @@
 import type { Context, ContextCache } from '../../shared/context.js';
 import { messageOf } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
+import { StateLog } from '../../shared/state-log.js';
 
 const NO_CONTEXT: Context = { type: null, site: null };
 /** How long a batch waits for the context of devices that were not met before. */
@@ -13,15 +14,17 @@ const WAIT_MS = 250;
 const PAUSE_MS = 1_000;
 
 export class LiveContext {
+  readonly #state: StateLog;
   #loading: Promise<void> | undefined;
-  #away = false;
   #pausedUntilMs = 0;
 
   /** @param cache undefined: there is no database, every context is null */
   constructor(
     private readonly cache: Pick<ContextCache, 'load' | 'get'> | undefined,
-    private readonly log: Logger,
-  ) {}
+    log: Logger,
+  ) {
+    this.#state = new StateLog(log, 'known');
+  }
 
   get enabled(): boolean {
     return this.cache !== undefined;
@@ -44,11 +47,10 @@ export class LiveContext {
   async #load(cache: Pick<ContextCache, 'load'>, deviceIds: ReadonlySet<string>): Promise<void> {
     try {
       await cache.load(deviceIds);
-      if (this.#away) this.log.info('the database is back: messages have type and site again');
-      this.#away = false;
+      this.#state.enter('known', 'info', {}, 'the database is back: messages have type and site again');
     } catch (error) {
-      if (!this.#away) this.log.warn(`messages go out without type and site: ${messageOf(error)}`);
-      this.#away = true;
+      const reason = messageOf(error);
+      this.#state.enter('away', 'warn', { reason }, 'messages go out without type and site');
       this.#pausedUntilMs = Date.now() + PAUSE_MS;
     } finally {
       this.#loading = undefined;

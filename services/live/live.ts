@@ -3,6 +3,7 @@ import { ContextCache } from '../../shared/context.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import type { Registry } from '../../shared/metrics.js';
+import { StateLog } from '../../shared/state-log.js';
 import { Subscription } from '../../shared/subscription.js';
 import type { LiveConfig } from './config.js';
 import { LiveContext } from './context.js';
@@ -33,11 +34,17 @@ export function createLive(
   const subscriptions = new Subscriptions(config.maxSubscriptions);
   const endpoint: LiveEndpoint = new LiveEndpoint(config, subscriptions, metrics);
   const fanOut = new FanOut(subscriptions, new LiveContext(cache, log), metrics, onFailure);
+  const link = new StateLog(log, 'new');
   const subscription = new Subscription({
     publish: config.routerPublish,
     log,
     onBatch: (batch, position) => fanOut.take(batch, position),
     onHead: (published) => fanOut.takeHead(published),
+    onLink: (connected) => {
+      const router = config.routerPublish;
+      if (connected) link.enter('connected', 'info', { router }, 'connected to the router');
+      else link.enter('lost', 'warn', { router }, 'no link to the router; clients get nothing meanwhile');
+    },
   });
   const parts = cache === undefined ? [endpoint, subscription] : [cache, endpoint, subscription];
   return { parts, endpoint, subscription };

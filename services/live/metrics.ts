@@ -1,5 +1,11 @@
 /** The counters of live. */
-import { Counter, Gauge, type Registry } from '../../shared/metrics.js';
+import { Counter, Gauge, startAtZero, type Registry } from '../../shared/metrics.js';
+
+/** Why something is refused: of upgrades, and of requests. */
+const REJECT_REASONS = [
+  ...['origin', 'subprotocol', 'no_credential', 'credential', 'max_clients'],
+  ...['bad_json', 'bad_message', 'too_many'],
+];
 
 export class LiveMetrics {
   readonly recordsIn;
@@ -36,6 +42,7 @@ export class LiveMetrics {
       labelNames: ['reason'],
       registers,
     });
+    startAtZero(this.rejected, 'reason', REJECT_REASONS);
     this.deliveries = new Counter({
       name: 'holdfast_deliveries_total',
       help: 'messages sent to clients',

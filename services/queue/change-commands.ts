@@ -1,14 +1,12 @@
 /**
- * The commands of `holdfast queue` that change something. replay, release and drop take the queue's lock, so that none works
- * beside the service; rewind changes storage's database.
+ * The commands of `holdfast queue` that change a queue. Each takes the queue's lock, so that none works beside the service.
  */
 import { Command } from 'commander';
-import { databaseUrl, duration, endpoint, readConfig } from '../../shared/config.js';
+import { duration, endpoint } from '../../shared/config.js';
 import type { Position } from '../../shared/position.js';
-import { parserOf, toPosition, toTarget } from './options.js';
+import { parserOf, toPosition } from './options.js';
 import { describeRemoval, dropQueue, releaseQueue, type Removal } from './release.js';
 import { describeReplay, replayQueue } from './replay.js';
-import { describeRewind, rewind } from './rewind.js';
 import { print, progressOn } from './terminal.js';
 
 const REPLAY_HELP = `
@@ -103,62 +101,6 @@ export function dropCommand(): Command {
     .addHelpText('after', DROP_HELP)
     .action(async (directory: string, { yes, json }: { yes?: boolean; json?: boolean }) => {
       report(await dropQueue(directory, yes === true), json);
-    });
-}
-
-const REWIND_HELP = `
-Has storage read again what the router still holds (ROUTER_RETAIN on the router, behind what every consumer has acked). Storage
-goes by its own position, in consumer_positions of its database, which this sets back; rows have a key, so that nothing is
-stored twice. Stop storage first; the router must run. A time is that of the commit at the router.
-
-Refused, with nothing changed and exit code 1: storage is connected to the database; the position is not behind storage's own;
-batches after it are not there any more (--partial: read those that are).
-
-Only storage can be rewound. Shadow's position is part of its store and moves only with its documents, which hold already what
-was applied; reading it again would change nothing. A shadow that is started with an empty store reads all that the router
-holds, but desired states and commands are not in there.
-
-Environment:
-  STORAGE_URL           the database (--database)
-  STORAGE_ROUTER_FETCH  the router's consumer endpoint (--router)
-
-Examples:
-  holdfast queue rewind storage --to 2026-11-20T08:00:00Z
-  holdfast queue rewind storage --to 1732112345678:4711 --router tcp://router:7312 --json`;
-
-export const rewindFields = {
-  database: databaseUrl('STORAGE_URL', 'postgres://holdfast@127.0.0.1:7332/holdfast', "storage's database"),
-  router: endpoint('STORAGE_ROUTER_FETCH', 'tcp://127.0.0.1:7312', "the router's consumer endpoint"),
-} as const;
-
-interface RewindFlags {
-  readonly to: Position | Date;
-  readonly router?: string;
-  readonly database?: string;
-  readonly partial?: boolean;
-  readonly json?: boolean;
-}
-
-export function rewindCommand(): Command {
-  return new Command('rewind')
-    .description('has storage read again what the router still holds')
-    .argument('<consumer>', 'storage')
-    .requiredOption('--to <position|time>', 'epoch:offset, after which it reads on, or an ISO time', toTarget)
-    .option('--router <endpoint>', "the router's consumer endpoint", parserOf(rewindFields.router))
-    .option('--database <url>', "storage's database", parserOf(rewindFields.database))
-    .option('--partial', 'also where batches after the position are gone')
-    .option('--json', 'as JSON')
-    .addHelpText('after', REWIND_HELP)
-    .action(async (consumer: string, { to, router, database, partial, json }: RewindFlags) => {
-      const config = readConfig('REWIND', rewindFields);
-      const result = await rewind({
-        consumer,
-        to,
-        router: router ?? config.router,
-        database: database ?? config.database,
-        partial: partial === true,
-      });
-      print(json, result, describeRewind);
     });
 }
 

@@ -3,7 +3,8 @@
  * running service; what changes something stands in change-commands.ts.
  */
 import { Command } from 'commander';
-import { dropCommand, releaseCommand, replayCommand, rewindCommand } from './change-commands.js';
+import { dropCommand, releaseCommand, replayCommand } from './change-commands.js';
+import { rewindCommand, type Rewindable } from './rewind-command.js';
 import { describeInspection, inspectQueue } from './inspect.js';
 import { exportCommand, tailCommand } from './record-commands.js';
 import { print, progressOn } from './terminal.js';
@@ -21,8 +22,11 @@ Examples:
   holdfast queue verify /mnt/rescued/edge
   holdfast queue replay /mnt/rescued/edge --to tcp://router:7310`;
 
-/** The command, to be added to the program. */
-export function queueCommand(): Command {
+/**
+ * The command, to be added to the program.
+ * @param shadow where its position is kept, which its own room knows
+ */
+export function queueCommand(shadow: () => Promise<Rewindable>): Command {
   return new Command('queue')
     .description('looks into the queue of an edge or a router, checks it, replays that of a dead one')
     .addHelpText('after', HELP)
@@ -31,7 +35,7 @@ export function queueCommand(): Command {
     .addCommand(tailCommand())
     .addCommand(exportCommand())
     .addCommand(replayCommand())
-    .addCommand(rewindCommand())
+    .addCommand(rewindCommand(shadow))
     .addCommand(releaseCommand())
     .addCommand(dropCommand());
 }

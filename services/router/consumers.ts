@@ -16,6 +16,8 @@ import {
 } from '../../shared/consumer-frames.js';
 import type { Part } from '../../shared/lifecycle.js';
 import { SOCKET_OPTIONS } from '../../shared/links.js';
+import { CatchUp } from '../../shared/catch-up.js';
+import { LimitedLog } from '../../shared/limited-log.js';
 import type { Logger } from '../../shared/log.js';
 import { comparePositions, formatPosition, START, type Position } from '../../shared/position.js';
 import type { Queue } from '../../shared/queue/queue.js';
@@ -27,6 +29,8 @@ const REPLY_BACKLOG_BYTES = 64 * 1024 * 1024;
 /** Replies of up to MAX_FETCH_BYTES that one consumer may leave unread; it asks one at a time. */
 const UNREAD_REPLIES = 16;
 const MAX_PEERS = 1_024;
+/** How often is looked whether a consumer keeps up. */
+const PROGRESS_MS = 1_000;
 
 export class Consumers implements Part {
   readonly name = 'consumer endpoint';
@@ -40,6 +44,9 @@ export class Consumers implements Part {
   readonly #cursors = new Map<string, Position>();
   /** Which consumer attached under which ZeroMQ identity. */
   readonly #peers = new Map<string, string>();
+  readonly #lines: LimitedLog;
+  readonly #progress: ReadonlyMap<string, CatchUp>;
+  #watch: NodeJS.Timeout | undefined;
   #receiving: Promise<void> | undefined;
 
   constructor(
@@ -50,6 +57,12 @@ export class Consumers implements Part {
     private readonly log: Logger,
     private readonly onFailure: (error: unknown) => void,
   ) {
+    this.#lines = new LimitedLog(log);
+    const words = (name: string): [string, CatchUp] => [
+      name,
+      new CatchUp(log, { behind: `consumer ${name} is behind`, caughtUp: `consumer ${name} has caught up` }),
+    ];
+    this.#progress = new Map(names.map(words));
     this.#replies = new SendLoop(this.#socket, REPLY_BACKLOG_BYTES, (_, frames) => {
       this.#peers.delete((frames[0] as Buffer).toString('latin1'));
     });
@@ -67,10 +80,12 @@ export class Consumers implements Part {
     this.#receiving = this.#receive();
     this.#receiving.catch(this.onFailure);
     this.#releaseAcked();
+    this.#watch = setInterval(() => this.#noteProgress(), PROGRESS_MS);
     if (this.names.length === 0) this.queue.onAppend(() => this.#releaseAcked());
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#watch);
     this.#replies.close();
     this.#socket.close();
     await this.#receiving;
@@ -110,7 +125,7 @@ export class Consumers implements Part {
     for (const [key, attached] of this.#peers) if (attached === name) this.#peers.delete(key);
     if (this.#peers.size >= MAX_PEERS) this.#peers.clear();
     this.#peers.set(identity.toString('latin1'), name);
-    this.log.info({ consumer: name, cursor: formatPosition(cursor) }, 'consumer attached');
+    this.#lines.tell('info', { consumer: name, cursor: formatPosition(cursor) }, 'consumer attached');
     this.#replies.push([identity, encodeAttached({ queueId: this.queue.id, cursor, head: this.queue.head })]);
   }
 
@@ -142,6 +157,10 @@ export class Consumers implements Part {
     this.#releaseAcked();
   }
 
+  #noteProgress(): void {
+    for (const [name, progress] of this.#progress) progress.note(this.queue.head, this.#cursors.get(name) ?? START);
+  }
+
   /** Releases what every registered consumer has acked; also at the start, where one is registered no more. */
   #releaseAcked(): void {
     const cursors = [...this.#cursors.values()];
@@ -149,7 +168,7 @@ export class Consumers implements Part {
   }
 
   #refuse(identity: Buffer, reason: string): void {
-    this.log.warn({ reason }, 'refused a request of a consumer');
+    this.#lines.tell('warn', { reason }, 'refused a request of a consumer');
     this.metrics.rejected.inc({ reason: 'consumer' });
     this.#replies.push([identity, encodeConsumerRefused(reason)]);
   }

@@ -23,10 +23,12 @@ import {
   type Hello,
 } from '../../shared/links.js';
 import type { Logger } from '../../shared/log.js';
-import { comparePositions, formatPosition, START, type Position } from '../../shared/position.js';
+import { comparePositions, START, type Position } from '../../shared/position.js';
 import type { NamedPosition, Queue } from '../../shared/queue/queue.js';
 import { SendLoop } from '../../shared/send-loop.js';
 import { Signal } from '../../shared/signal.js';
+import { creditOf } from './credit.js';
+import { IntakeLog } from './intake-log.js';
 import type { RouterMetrics } from './metrics.js';
 
 interface Session {
@@ -48,9 +50,6 @@ interface Entry {
 }
 
 const SOURCE_PREFIX = 'source/';
-/** What all edges together may have under way. */
-const CREDIT_TOTAL_BYTES = 64 * 1024 * 1024;
-const CREDIT_MAX_BYTES = 16 * 1024 * 1024;
 const COMMIT_MAX_BYTES = 8 * 1024 * 1024;
 /** How long, and up to how many bytes, a commit waits for more. */
 const [GATHER_MS, GATHER_BYTES] = [5, 256 * 1024];
@@ -67,6 +66,7 @@ export class Intake implements Part {
     sendHighWaterMark: 1_024,
   });
   readonly #replies: SendLoop;
+  readonly #log: IntakeLog;
   readonly #sessions = new Map<string, Session>();
   readonly #stored: Map<string, Position>;
   readonly #accepted: Map<string, Position>;
@@ -83,9 +83,10 @@ export class Intake implements Part {
     private readonly shard: string,
     private readonly queue: Queue,
     private readonly metrics: RouterMetrics,
-    private readonly log: Logger,
+    log: Logger,
     private readonly onFailure: (error: unknown) => void,
   ) {
+    this.#log = new IntakeLog(log);
     this.#stored = queue.positions(SOURCE_PREFIX);
     this.#accepted = new Map(this.#stored);
     // An edge that is gone is not an error: it says HELLO again when it is back.
@@ -127,7 +128,7 @@ export class Intake implements Part {
     const hello = frame === undefined ? undefined : decodeHello(frame);
     const problem = hello === undefined ? 'not a HELLO' : this.#problemOf(hello);
     if (hello === undefined || problem !== undefined) {
-      this.log.warn({ problem, bytes: frame?.length ?? 0 }, 'refused a peer of the intake');
+      this.#log.refusedPeer(problem ?? 'not a HELLO', frame?.length ?? 0);
       this.metrics.rejected.inc({ reason: 'hello' });
       this.#replies.push([identity, encodeRefused(problem ?? 'not a HELLO')]);
       return;
@@ -137,7 +138,7 @@ export class Intake implements Part {
     }
     const session = { identity, queueId: hello.queueId, rewinding: false, starved: false, welcomeDue: true };
     this.#sessions.set(keyOf(identity), session);
-    this.log.info({ queueId: hello.queueId, next: formatPosition(hello.next) }, 'edge connected');
+    this.#log.attached(hello.queueId, hello.next);
     this.#welcome(session);
   }
 
@@ -179,7 +180,7 @@ export class Intake implements Part {
     try {
       return checkBatch(batch).position;
     } catch (error) {
-      this.log.error({ queueId: session.queueId }, `an edge sent a damaged batch: ${messageOf(error)}`);
+      this.#log.damaged(session.queueId, messageOf(error));
       return undefined;
     }
   }
@@ -232,7 +233,7 @@ export class Intake implements Part {
 
   /** The queue refused: what was accepted and is not on disk goes back to its edges. */
   #takeBack(refusal: HoldfastError): void {
-    this.log.warn(refusal.message);
+    this.#log.queue(refusal);
     this.#pending = [];
     this.#pendingBytes = 0;
     this.#accepted.clear();
@@ -278,13 +279,12 @@ export class Intake implements Part {
   }
 
   #creditBytes(): number {
-    if (this.queue.refusal(MAX_BATCH_BYTES) !== undefined) return 0;
-    const share = CREDIT_TOTAL_BYTES / Math.max(1, this.#sessions.size);
-    return Math.min(CREDIT_MAX_BYTES, Math.max(MAX_BATCH_BYTES, Math.floor(share)));
+    return this.queue.refusal(MAX_BATCH_BYTES) === undefined ? creditOf(this.#sessions.size) : 0;
   }
 
   /** Edges that were told to wait hear of it when there is space again. */
   #feedStarved(): void {
+    this.#log.queue(this.queue.refusal(MAX_BATCH_BYTES));
     const starved = [...this.#sessions.values()].filter((session) => session.starved && !session.welcomeDue);
     if (starved.length === 0 || this.#creditBytes() === 0) return;
     for (const session of starved) this.#send(session, session.rewinding ? LinkType.welcome : LinkType.ack);

@@ -1,6 +1,6 @@
 /** The router's counters and histograms. */
 import { recordCount } from '../../shared/batch.js';
-import { Counter, Histogram, LATENCY_BUCKETS, type Registry } from '../../shared/metrics.js';
+import { Counter, Histogram, LATENCY_BUCKETS, startAtZero, type Registry } from '../../shared/metrics.js';
 
 export class RouterMetrics {
   readonly recordsIn;
@@ -39,6 +39,7 @@ export class RouterMetrics {
       labelNames: ['reason'],
       registers,
     });
+    startAtZero(this.rejected, 'reason', ['hello', 'bad_batch', 'consumer']);
     this.commitSeconds = new Histogram({
       name: 'holdfast_commit_seconds',
       help: 'time of one commit to the queue',

@@ -15,6 +15,7 @@ import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import { comparePositions, START } from '../../shared/position.js';
+import { StateLog } from '../../shared/state-log.js';
 import type { Slot } from './hot.js';
 import { isJsonObject } from './json.js';
 import { RequestError } from './request-error.js';
@@ -48,12 +49,14 @@ interface Needs {
 
 export class Apply implements Part {
   readonly name = 'apply';
+  readonly #state: StateLog;
   #through = START;
   #queueId = '';
   #stopped = false;
-  #waits = false;
 
-  constructor(private readonly options: ApplyOptions) {}
+  constructor(private readonly options: ApplyOptions) {
+    this.#state = new StateLog(options.log, 'applying');
+  }
 
   start(): Promise<void> {
     this.#work().catch((error: unknown) => {
@@ -128,12 +131,12 @@ export class Apply implements Part {
     while (!this.#stopped) {
       try {
         await this.options.things.inMemory(ids, commandIds);
-        this.#waits = false;
+        this.#state.enter('applying', 'info', {}, 'records are applied again');
         return true;
       } catch (error) {
         if (!(error instanceof HoldfastError && error.retry)) throw error;
-        if (!this.#waits) this.options.log.warn({ reason: messageOf(error) }, 'records wait for the store');
-        this.#waits = true;
+        const reason = messageOf(error);
+        this.#state.enter('waiting', 'warn', { reason }, 'records wait for the store');
         await sleep(RETRY_MS);
       }
     }
@@ -189,7 +192,6 @@ export class Apply implements Part {
       else this.#reject('older');
     } catch (error) {
       if (!(error instanceof RequestError)) throw error;
-      this.options.log.debug({ thing: slot.id, reason: error.message }, 'a report was not applied');
       this.#reject(error.status === 413 ? 'too_large' : 'bad_report');
     }
   }

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
+import { StateLog } from '../../shared/state-log.js';
 import { commandWrite, decodeCommand, dueMs, finishedCommand, isOpen } from './command.js';
 import type { DownlinkMetrics } from './downlink-metrics.js';
 import type { Store } from './store.js';
@@ -33,9 +34,11 @@ export class CommandExpiry implements Part {
   readonly name = 'command expiry';
   readonly #clock: () => number;
   readonly #stopping = new AbortController();
+  readonly #state: StateLog;
   #running: Promise<void> | undefined;
 
   constructor(private readonly options: ExpiryOptions) {
+    this.#state = new StateLog(options.log, 'ending');
     this.#clock = options.clock ?? Date.now;
   }
 
@@ -101,10 +104,16 @@ export class CommandExpiry implements Part {
   async #endDue(): Promise<void> {
     try {
       while (await this.step()) if (this.#stopped) return;
+      this.#state.enter('ending', 'info', {}, 'commands that are due are ended again');
     } catch (error) {
       if (!(error instanceof HoldfastError) || !error.retry) throw error;
       if (this.#stopped) return;
-      this.options.log.warn({ err: error }, 'could not end the commands that are due; again in a second');
+      this.#state.enter(
+        'away',
+        'warn',
+        { reason: error.message },
+        'cannot end the commands that are due; it is tried again',
+      );
     }
   }
 }

@@ -12,6 +12,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
+import { StateLog } from '../../shared/state-log.js';
 import type { CommandView } from './api.js';
 import { commandWrite, decodeCommand, isOpen, sentCommand } from './command.js';
 import type { DownlinkMetrics } from './downlink-metrics.js';
@@ -32,14 +33,16 @@ export class CommandOutbox {
   /** Commands whose first write is under way, by their things. */
   readonly #held = new Map<string, Set<string>>();
   readonly #closing = new AbortController();
+  readonly #state: StateLog;
   #listener: ((things: readonly string[]) => void) | undefined;
 
   constructor(
     private readonly things: ThingsApi,
     private readonly retentionMs: number,
     private readonly metrics: DownlinkMetrics,
-    private readonly log: Logger,
+    log: Logger,
   ) {
+    this.#state = new StateLog(log, 'writing');
     // Before whoever sends hears of it: listeners are called in their order.
     things.onWritten(({ id }) => this.#held.delete(id));
   }
@@ -114,11 +117,13 @@ export class CommandOutbox {
           if (before.state !== after.state) this.metrics.commands.inc({ state: after.state });
         }
       });
+      this.#state.enter('writing', 'info', {}, 'that commands were sent is written again');
       return true;
     } catch (error) {
       if (!(error instanceof HoldfastError) || !error.retry) throw error;
+      const reason = error.message;
       if (!this.#closed)
-        this.log.warn({ err: error }, `could not write that commands were sent; again in ${RETRY_MS} ms`);
+        this.#state.enter('away', 'warn', { reason }, 'cannot write that commands were sent; it is tried again');
       // What ends the wait early is that the outbox is closed.
       await sleep(RETRY_MS, undefined, { signal: this.#closing.signal }).catch(() => undefined);
       return false;

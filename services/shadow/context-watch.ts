@@ -10,6 +10,7 @@ import type { ContextCache } from '../../shared/context.js';
 import { describeDatabaseError, isBug } from '../../shared/database.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
+import { StateLog } from '../../shared/state-log.js';
 import type { Things } from './things.js';
 
 const INTERVAL_MS = 1_000;
@@ -20,15 +21,16 @@ const MAX_WAITING = 200_000;
 export class ContextWatch implements Part {
   readonly name = 'context of things';
   readonly #waiting = new Set<string>();
-  #trouble = '';
+  readonly #state: StateLog;
   #stopped = false;
 
   constructor(
     private readonly things: Things,
     private readonly context: Pick<ContextCache, 'load' | 'get'>,
-    private readonly log: Logger,
+    log: Logger,
     private readonly onFailure: (error: unknown) => void,
   ) {
+    this.#state = new StateLog(log, 'known');
     things.onStored((ids) => this.#add(ids));
   }
 
@@ -58,10 +60,11 @@ export class ContextWatch implements Part {
         await this.context.load(ids);
         await this.#apply(ids);
         for (const id of ids) this.#waiting.delete(id);
-        this.#trouble = '';
+        this.#state.enter('known', 'info', {}, 'the context of devices can be read again');
       } catch (error) {
         if (isBug(error)) throw error;
-        this.#tell(describeDatabaseError(error));
+        const reason = describeDatabaseError(error);
+        this.#state.enter(`away: ${reason}`, 'warn', { reason }, 'the context of devices cannot be read');
       }
     }
   }
@@ -77,10 +80,5 @@ export class ContextWatch implements Part {
       slot.value.site = site;
       this.things.touch(slot, false);
     }
-  }
-
-  #tell(trouble: string): void {
-    if (trouble !== this.#trouble) this.log.warn({ reason: trouble }, 'the context of devices cannot be read');
-    this.#trouble = trouble;
   }
 }

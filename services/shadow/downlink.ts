@@ -21,6 +21,7 @@ import { decodeUplink, encodeDownlink, type DownlinkType } from '../../shared/do
 import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import { SOCKET_OPTIONS } from '../../shared/links.js';
+import { LimitedLog } from '../../shared/limited-log.js';
 import type { Logger } from '../../shared/log.js';
 import { Connection } from './connection.js';
 import type { DownlinkMetrics } from './downlink-metrics.js';
@@ -40,8 +41,6 @@ const SEND_MESSAGES = 2_000;
 /** Edges send device ids, and nothing that is longer. */
 const UPLINK_BYTES = 1_024;
 const DEVICE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
-/** How often a message that makes no sense is logged; all are counted. */
-const MALFORMED_LOG_MS = 10_000;
 
 export class Downlink implements Part {
   readonly name = 'downlink';
@@ -54,17 +53,19 @@ export class Downlink implements Part {
   });
   readonly #connections = new Map<string, Connection>();
   readonly #listeners: DownlinkListener[] = [];
+  readonly #faults: LimitedLog;
   #receiving: Promise<void> | undefined;
   #stopped = false;
-  #loggedMs = -Infinity;
 
   /** @param onFailure called where the socket fails: the process must end */
   constructor(
     private readonly endpoint: string,
     private readonly metrics: DownlinkMetrics,
-    private readonly log: Logger,
+    log: Logger,
     private readonly onFailure: (error: unknown) => void,
-  ) {}
+  ) {
+    this.#faults = new LimitedLog(log);
+  }
 
   /** Adds somebody who is told of what happens; to be called before start(). */
   listen(listener: DownlinkListener): void {
@@ -170,10 +171,7 @@ export class Downlink implements Part {
 
   #malformed(frames: readonly Buffer[]): void {
     this.metrics.malformed.inc();
-    const nowMs = performance.now();
-    if (nowMs - this.#loggedMs < MALFORMED_LOG_MS) return;
-    this.#loggedMs = nowMs;
     const sizes = frames.slice(0, 4).map(({ length }) => length);
-    this.log.warn({ frames: frames.length, sizes }, 'passed over a message of an edge that makes no sense');
+    this.#faults.tell('warn', { frames: frames.length, sizes }, 'passed over a message of an edge that makes no sense');
   }
 }

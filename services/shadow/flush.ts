@@ -13,6 +13,7 @@ import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { START, type Position } from '../../shared/position.js';
 import { Signal } from '../../shared/signal.js';
+import { StateLog } from '../../shared/state-log.js';
 import { encodeThing } from './codec.js';
 import { Group } from './group.js';
 import type { Change, Store, ThingWrite } from './store.js';
@@ -40,6 +41,7 @@ const ROOM_CHECK_MS = 1_000;
 
 export class Flush {
   readonly #acks = new Set<NodeJS.Timeout>();
+  readonly #state: StateLog;
   readonly #wake = new Signal();
   readonly #taken = new Signal();
   #group = new Group();
@@ -52,7 +54,9 @@ export class Flush {
   #timer: NodeJS.Timeout | undefined;
   #stopped = false;
 
-  constructor(private readonly options: FlushOptions) {}
+  constructor(private readonly options: FlushOptions) {
+    this.#state = new StateLog(options.log, 'writing');
+  }
 
   /** The group that is forming. */
   get group(): Group {
@@ -171,6 +175,7 @@ export class Flush {
     for (let waitMs = MIN_RETRY_MS; ; waitMs = Math.min(2 * waitMs, MAX_RETRY_MS)) {
       try {
         await this.options.store.write(change);
+        this.#state.enter('writing', 'info', {}, 'the store can be written again');
         return true;
       } catch (error) {
         const told = this.#unwritten(error);
@@ -184,7 +189,8 @@ export class Flush {
   /** What those who wait are told. @throws the error itself, where trying again does not help */
   #unwritten(error: unknown): HoldfastError {
     if (!(error instanceof HoldfastError && error.retry)) throw error;
-    this.options.log.warn({ reason: messageOf(error) }, 'the store cannot be written; shadow waits');
+    const reason = messageOf(error);
+    this.#state.enter('waiting', 'warn', { reason }, 'the store cannot be written; shadow waits');
     const message = 'the store went away while this was being written; it is written when the store is back';
     return new HoldfastError('store', message, true, error);
   }

@@ -33,7 +33,8 @@ export interface LmdbOptions {
   readonly diskFloorBytes: number;
 }
 
-const MARKER_FILE = 'shadow.json';
+/** There once the store is. */
+export const MARKER_FILE = 'shadow.json';
 const FORMAT = 1;
 const DATABASES = 6;
 const PAGE_BYTES = 4096;

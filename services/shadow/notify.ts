@@ -26,6 +26,7 @@ import { DownlinkType } from '../../shared/downlink-frames.js';
 import { HoldfastError } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
+import { StateLog } from '../../shared/state-log.js';
 import { CLASSIC } from './api.js';
 import { Backlog } from './backlog.js';
 import { commandPayload } from './command.js';
@@ -62,6 +63,7 @@ const KEPT_BACK: readonly string[] = ['latest', 'connected'];
 
 export class Notify implements Part {
   readonly name = 'notify';
+  readonly #state: StateLog;
   readonly #clock: () => number;
   readonly #retryMs: number;
   readonly #changed = new Backlog<Connection>();
@@ -71,11 +73,10 @@ export class Notify implements Part {
   #writing: Promise<void> | undefined;
   #retry: NodeJS.Timeout | undefined;
   #retryNow = false;
-  /** The store was away when it was last asked. */
-  #isAway = false;
   #stopped = false;
 
   constructor(private readonly options: NotifyOptions) {
+    this.#state = new StateLog(options.log, 'looking');
     this.#clock = options.clock ?? Date.now;
     this.#retryMs = options.retryMs ?? RETRY_MS;
     const { downlink, things, outbox } = options;
@@ -183,13 +184,12 @@ export class Notify implements Part {
     try {
       const things = await this.options.things.get(group.map(({ deviceId }) => deviceId));
       const isSent = await this.#tellThings(group, things);
-      this.#isAway = false;
+      this.#state.enter('looking', 'info', {}, 'devices are looked up again');
       return isSent;
     } catch (error) {
       if (!(error instanceof HoldfastError) || !error.retry) throw error;
-      // Once, and not for every group of a million devices.
-      if (!this.#isAway) this.options.log.warn({ err: error }, 'cannot look up what devices need; shadow keeps trying');
-      this.#isAway = true;
+      const reason = error.message;
+      this.#state.enter('away', 'warn', { reason }, 'cannot look up what devices need; shadow keeps trying');
       for (const connection of group) this.#look(connection, this.#failed);
       return false;
     }

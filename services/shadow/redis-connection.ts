@@ -11,6 +11,7 @@
  */
 import { Cluster, Redis } from 'ioredis';
 import { HoldfastError, messageOf } from '../../shared/errors.js';
+import { LimitedLog } from '../../shared/limited-log.js';
 import type { Logger } from '../../shared/log.js';
 import type { Script } from './redis-scripts.js';
 
@@ -31,21 +32,25 @@ const PASSING = /\b(OOM|READONLY|LOADING|MISCONF|CLUSTERDOWN|MASTERDOWN|NOREPLIC
 export class RedisConnection {
   readonly #client: RedisClient;
   readonly #name: string;
+  readonly #lines: LimitedLog;
   #lastError: Error | undefined;
   #isAwaySince: number | undefined;
   #isClosed = false;
 
   /**
    * @param urls one: a server; several: nodes of a cluster
+   * @param clientName what Redis lists the connection as, where the user may name it
    * @param timeoutMs how long an answer, and a connection, may take
    */
   constructor(
     urls: readonly string[],
-    private readonly log: Logger,
+    clientName: string,
+    log: Logger,
     private readonly timeoutMs: number,
   ) {
+    this.#lines = new LimitedLog(log);
     this.#name = `Redis (${urls.map((url) => new URL(url).host).join(', ')})`;
-    this.#client = makeClient(urls, timeoutMs);
+    this.#client = makeClient(urls, clientName, timeoutMs);
     // Without a listener an 'error' would end up on the console, and with some emitters end the process.
     this.#client.on('error', (error: Error) => this.#note(error));
     this.#client.on('node error', (error: Error) => this.#note(error));
@@ -79,6 +84,15 @@ export class RedisConnection {
     } catch (error) {
       throw this.#errorOf(doing, error);
     }
+  }
+
+  /** The names of all connections that Redis has, of every node of a cluster. */
+  async clientNames(): Promise<string[]> {
+    const lists = await this.run('listing the connections', (client) => {
+      const nodes = client instanceof Cluster ? client.nodes('master') : [client];
+      return Promise.all(nodes.map(async (node) => String(await node.client('LIST'))));
+    });
+    return lists.flatMap((list) => [...list.matchAll(/ name=(\S*)/g)].map((match) => match[1]!));
   }
 
   /** Runs a script by its hash; where Redis does not know it (any more), by its source. Replies are strings. */
@@ -133,13 +147,14 @@ export class RedisConnection {
   #note(error: Error): void {
     const isNew = error.message !== this.#lastError?.message;
     this.#lastError = error;
-    if (isNew && !this.#isClosed) this.log.warn({ reason: reasonOf(error) }, `${this.#name} cannot be reached`);
+    if (isNew && !this.#isClosed)
+      this.#lines.tell('warn', { reason: reasonOf(error) }, `${this.#name} cannot be reached`);
   }
 
   #isBack(): void {
     this.#lastError = undefined;
     if (this.#isAwaySince !== undefined) {
-      this.log.info({ awayMs: Date.now() - this.#isAwaySince }, `${this.#name} is back`);
+      this.#lines.tell('info', { awayMs: Date.now() - this.#isAwaySince }, `${this.#name} is back`);
     }
     this.#isAwaySince = undefined;
   }
@@ -147,7 +162,7 @@ export class RedisConnection {
   #isAway(): void {
     if (this.#isClosed || this.#isAwaySince !== undefined) return;
     this.#isAwaySince = Date.now();
-    this.log.warn(`${this.#name} is away; shadow goes on when it is back`);
+    this.#lines.tell('warn', {}, `${this.#name} is away; shadow goes on when it is back`);
   }
 
   #errorOf(doing: string, cause: unknown): HoldfastError {
@@ -177,9 +192,10 @@ async function evaluate(bySha: () => Promise<unknown>, bySource: () => Promise<u
   }
 }
 
-function makeClient(urls: readonly string[], timeoutMs: number): RedisClient {
+function makeClient(urls: readonly string[], connectionName: string, timeoutMs: number): RedisClient {
   const options = {
     connectTimeout: timeoutMs,
+    connectionName,
     commandTimeout: timeoutMs,
     socketTimeout: timeoutMs + 1_000,
     disconnectTimeout: DISCONNECT_TIMEOUT_MS,

@@ -29,6 +29,8 @@ export interface RedisOptions {
   /** How much Redis may lose; see Store.unsafeMs. */
   readonly unsafeMs: number;
   readonly log: Logger;
+  /** What Redis lists the connection as; absent: as that of the shard's shadow. */
+  readonly clientName?: string;
   /** How long Redis may take to answer; 5 s where it is not given. */
   readonly timeoutMs?: number;
 }
@@ -41,6 +43,7 @@ export class RedisStore implements Store {
   readonly unsafeMs: number;
   readonly #connection: RedisConnection;
   readonly #keys: readonly string[];
+  readonly #shadowName: string;
   readonly #turns = new OneAtATime();
   /** Numbers of changes that were tried and not confirmed. */
   readonly #numbers = new WeakMap<Change, number>();
@@ -49,14 +52,21 @@ export class RedisStore implements Store {
   #confirmedNumber = 0;
   #fenced: HoldfastError | undefined;
 
-  constructor({ urls, shard, unsafeMs, log, timeoutMs = TIMEOUT_MS }: RedisOptions) {
+  constructor({ urls, shard, unsafeMs, log, clientName, timeoutMs = TIMEOUT_MS }: RedisOptions) {
+    this.#shadowName = `holdfast-shadow-${encodeURIComponent(shard)}`;
     this.unsafeMs = unsafeMs;
-    this.#connection = new RedisConnection(urls, log, timeoutMs);
+    this.#connection = new RedisConnection(urls, clientName ?? this.#shadowName, log, timeoutMs);
     this.#keys = keysOf(shard);
   }
 
   get ready(): boolean {
     return this.#connection.ready && this.#token !== undefined && this.#fenced === undefined;
+  }
+
+  /** Whether the shard's shadow is connected. @throws HoldfastError store, as open */
+  async isAtWork(): Promise<boolean> {
+    await this.#connection.connect();
+    return (await this.#connection.clientNames()).includes(this.#shadowName);
   }
 
   /** @throws HoldfastError store: with retry while Redis is away, without where its keys are not a store's */

@@ -6,20 +6,23 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
+import { StateLog } from '../../shared/state-log.js';
 import type { Store } from './store.js';
 
 const RETRY_MS = 1_000;
 
 export class StoreOpening implements Part {
   readonly name = 'store';
+  readonly #state: StateLog;
   #stopped = false;
-  #trouble = '';
 
   constructor(
     private readonly store: Store,
-    private readonly log: Logger,
+    log: Logger,
     private readonly onFailure: (error: unknown) => void,
-  ) {}
+  ) {
+    this.#state = new StateLog(log, 'new');
+  }
 
   /** @throws HoldfastError where the store cannot be opened and trying again does not help */
   async start(): Promise<void> {
@@ -40,12 +43,12 @@ export class StoreOpening implements Part {
   async #open(): Promise<boolean> {
     try {
       await this.store.open();
+      this.#state.enter('open', 'info', {}, 'the store is open');
       return true;
     } catch (error) {
       if (!(error instanceof HoldfastError && error.retry)) throw error;
-      const trouble = messageOf(error);
-      if (trouble !== this.#trouble) this.log.warn({ reason: trouble }, 'the store cannot be opened yet');
-      this.#trouble = trouble;
+      const reason = messageOf(error);
+      this.#state.enter(`away: ${reason}`, 'warn', { reason }, 'the store cannot be opened yet');
       return false;
     }
   }

@@ -1,10 +1,17 @@
 /** The counters of what shadow applies and writes. */
-import { Counter, Gauge, Histogram, LATENCY_BUCKETS, type Registry } from '../../shared/metrics.js';
+import { Counter, Gauge, Histogram, LATENCY_BUCKETS, startAtZero, type Registry } from '../../shared/metrics.js';
 
 export interface ThingsGauges {
   readonly hot: () => number;
   readonly unwritten: () => number;
 }
+
+/** Why a record changes nothing: of all kinds, of reports, of results. */
+const REJECT_REASONS = [
+  'unknown_kind',
+  ...['older', 'too_large', 'bad_report'],
+  ...['bad_result', 'unknown_status', 'unknown_command', 'not_its_command', 'command_over'],
+];
 
 export class ThingsMetrics {
   readonly recordsIn;
@@ -22,6 +29,7 @@ export class ThingsMetrics {
       labelNames: ['reason'],
       registers,
     });
+    startAtZero(this.rejected, 'reason', REJECT_REASONS);
     this.written = new Counter({
       name: 'holdfast_things_written_total',
       help: 'things written to the store',

@@ -1,5 +1,5 @@
 /** Storage's metrics. */
-import { Counter, Gauge, Histogram, LATENCY_BUCKETS, type Registry } from '../../shared/metrics.js';
+import { Counter, Gauge, Histogram, LATENCY_BUCKETS, startAtZero, type Registry } from '../../shared/metrics.js';
 
 const ROW_BUCKETS = [1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
 
@@ -29,12 +29,14 @@ export class StorageMetrics {
       labelNames: ['reason'],
       registers,
     });
+    startAtZero(this.deadLetters, 'reason', ['record', 'payload', 'database']);
     this.retries = new Counter({
       name: 'holdfast_retries_total',
       help: 'transactions that were rolled back and tried again, by what was in the way',
       labelNames: ['fault'],
       registers,
     });
+    startAtZero(this.retries, 'fault', ['connection', 'duplicate', 'data', 'other']);
     const histogram = (name: string, help: string, buckets: number[]): Histogram =>
       new Histogram({ name, help, buckets, registers });
     this.copySeconds = histogram('holdfast_copy_seconds', 'a merge from BEGIN to COMMIT', LATENCY_BUCKETS);

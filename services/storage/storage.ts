@@ -10,6 +10,7 @@ import { describeDatabaseError, isBug } from '../../shared/database.js';
 import { HoldfastError, asError } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Registry } from '../../shared/metrics.js';
+import { StateLog } from '../../shared/state-log.js';
 import { MergeReader, type Merge, type MergeLimits } from './merge.js';
 import { StorageMetrics } from './metrics.js';
 import type { Positions } from './positions.js';
@@ -34,14 +35,15 @@ export class Storage implements Part {
   readonly name = 'storage';
   readonly #writer: Writer;
   readonly #reader: MergeReader;
+  readonly #database: StateLog;
   #connecting: NodeJS.Timeout | undefined;
-  #trouble = '';
   #stopped = false;
 
   constructor(private readonly options: StorageOptions) {
     const { positions, source, limits, registry } = options;
     const metrics = new StorageMetrics(registry, () => this.ready);
     this.#writer = new Writer({ ...options, metrics });
+    this.#database = new StateLog(options.log, 'new');
     this.#reader = new MergeReader(source, limits, (queueId) => positions.known(queueId));
   }
 
@@ -90,18 +92,17 @@ export class Storage implements Part {
   /** Keeps a connection while there is nothing to store, too. */
   #connect(): void {
     this.#writer.connect().then(
-      () => (this.#trouble = ''),
+      () => this.#database.enter('connected', 'info', {}, 'connected to the database'),
       (error: unknown) => {
         if (isBug(error) || (error instanceof HoldfastError && !error.retry)) this.#fail(error);
-        else this.#tell(describeDatabaseError(error));
+        else this.#lost(describeDatabaseError(error));
       },
     );
   }
 
-  /** Every second the same would bury all other lines. */
-  #tell(trouble: string): void {
-    if (trouble !== this.#trouble) this.options.log.warn({ reason: trouble }, 'the database cannot be used');
-    this.#trouble = trouble;
+  #lost(reason: string): void {
+    if (this.#stopped) return;
+    this.#database.enter(`lost: ${reason}`, 'warn', { reason }, 'no database; what comes is held until it is back');
   }
 
   #fail(error: unknown): void {

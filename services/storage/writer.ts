@@ -23,6 +23,7 @@ import {
 } from '../../shared/database.js';
 import { HoldfastError } from '../../shared/errors.js';
 import { formatPosition } from '../../shared/position.js';
+import { StateLog } from '../../shared/state-log.js';
 import { storeCarefully, type Outcome } from './careful.js';
 import { copyInto } from './copy.js';
 import type { Merge } from './merge.js';
@@ -62,12 +63,14 @@ export class Writer {
   readonly #connection: Connection;
   readonly #encoder = new RowEncoder();
   readonly #stopping = new AbortController();
-  #storing: Promise<boolean> | undefined;
+  readonly #state: StateLog;
   #failing = false;
+  #storing: Promise<boolean> | undefined;
   #duplicatesBefore = false;
   #stored = 0;
 
   constructor(private readonly options: WriterOptions) {
+    this.#state = new StateLog(options.log, 'storing');
     this.#connection = new Connection(options.url, 'holdfast storage', async (session) => {
       await session.within(STATEMENT_MS, session.client.query(SESSION_SETTINGS));
       await migrate(session, options);
@@ -108,6 +111,7 @@ export class Writer {
       try {
         await this.#try(merge, attempt);
         this.#failing = false;
+        this.#state.enter('storing', 'info', { through: formatPosition(merge.through) }, 'stores again');
         return true;
       } catch (error) {
         this.#connection.destroy();
@@ -189,7 +193,7 @@ export class Writer {
     attempt.careful = true;
     this.options.metrics.retries.inc({ fault });
     const through = formatPosition(merge.through);
-    this.options.log.debug({ fault, through, reason: describeDatabaseError(error) }, 'a merge takes the slow path');
+    this.options.log.debug({ fault, through }, 'a merge takes the slow path');
     return true;
   }
 
@@ -197,9 +201,9 @@ export class Writer {
     const fault = faultOf(error);
     this.options.metrics.retries.inc({ fault });
     const what = { fault, failures, through: formatPosition(merge.through), reason: describeDatabaseError(error) };
-    // A database that is away is told once; what only an operator can mend is told every time.
-    if (fault !== 'connection') this.options.log.error(what, 'cannot store; trying again');
-    else if (!this.#failing) this.options.log.warn(what, 'the database is away; holding what comes until it is back');
+    // A database that is away comes back by itself; the rest only an operator can mend.
+    const level = fault === 'connection' ? 'warn' : 'error';
+    this.#state.enter(`${fault}: ${what.reason}`, level, what, 'cannot store; trying again');
     this.#failing = true;
     const delayMs = fullJitterMs(failures, BACKOFF_MS, MAX_BACKOFF_MS);
     await sleep(delayMs, undefined, { signal: this.#stopping.signal }).catch(() => undefined);

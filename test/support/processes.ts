@@ -10,7 +10,7 @@ export { freePorts } from './ports.js';
 
 const POLL_MS = 20;
 const READY_TIMEOUT_MS = 60_000;
-const OUTPUT_CHARACTERS = 20_000;
+const OUTPUT_CHARACTERS = 1_000_000;
 
 /** A service's process; restart runs it again with the same keys. */
 export class ServiceProcess {

@@ -13,6 +13,8 @@ export interface TestRedisOptions {
   readonly appendfsync?: 'always' | 'everysec' | 'no';
   /** A Redis Cluster of one node, which has all slots. */
   readonly cluster?: boolean;
+  /** What clients have to show. */
+  readonly password?: string;
   /** More of redis.conf, as words of the command line. */
   readonly settings?: readonly string[];
 }
@@ -40,7 +42,13 @@ export class TestRedis {
   static async start(options: TestRedisOptions = {}): Promise<TestRedis> {
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-redis-'));
     const [port, busPort] = (await freePorts(2)) as [number, number];
-    const client = new Redis({ port, lazyConnect: true, maxRetriesPerRequest: null, retryStrategy: () => 20 });
+    const client = new Redis({
+      port,
+      lazyConnect: true,
+      maxRetriesPerRequest: null,
+      retryStrategy: () => 20,
+      ...(options.password === undefined ? {} : { password: options.password }),
+    });
     client.on('error', () => undefined);
     const redis = new TestRedis(directory, port, busPort, options, client);
     try {
@@ -54,7 +62,8 @@ export class TestRedis {
   }
 
   get url(): string {
-    return `redis://127.0.0.1:${this.port}`;
+    const { password } = this.options;
+    return `redis://${password === undefined ? '' : `:${password}@`}127.0.0.1:${this.port}`;
   }
 
   /** Starts a server that was killed again, on the same directory and port, and waits until it has read its files. */
@@ -96,9 +105,10 @@ export class TestRedis {
   }
 
   #words(): string[] {
-    const { appendfsync, cluster, settings = [] } = this.options;
+    const { appendfsync, cluster, password, settings = [] } = this.options;
     const words = ['--port', `${this.port}`, '--bind', '127.0.0.1', '--dir', this.directory, '--save', ''];
     if (appendfsync !== undefined) words.push('--appendonly', 'yes', '--appendfsync', appendfsync);
+    if (password !== undefined) words.push('--requirepass', password);
     if (cluster === true) {
       words.push('--cluster-enabled', 'yes', '--cluster-announce-ip', '127.0.0.1', '--cluster-port', `${this.busPort}`);
     }

@@ -42,15 +42,25 @@ export interface CommandAnswer {
 const TIMEOUT_MS = 10_000;
 
 export class ShadowClient {
-  /** @param url as http://127.0.0.1:7320 */
-  constructor(readonly url: string) {}
+  /**
+   * @param url as http://127.0.0.1:7320
+   * @param token of the API, where it wants one
+   */
+  constructor(
+    readonly url: string,
+    private readonly token?: string,
+  ) {}
 
   /** @throws Error where nobody answers */
   async request(method: string, path: string, body?: unknown): Promise<Answer> {
     const response = await fetch(this.url + path, {
       method,
       signal: AbortSignal.timeout(TIMEOUT_MS),
-      ...(body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) }),
+      headers: {
+        ...(this.token === undefined ? {} : { authorization: `Bearer ${this.token}` }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
     return { status: response.status, body: text === '' ? undefined : (JSON.parse(text) as unknown) };

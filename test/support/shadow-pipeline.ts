@@ -1,6 +1,6 @@
 /**
- * Edges, a router and shadow (and storage with a PostgreSQL, where a test asks for it): real processes on free ports, in a
- * directory that goes with them. Each can be killed and started again.
+ * Edges, a router and shadow (storage with a PostgreSQL, and live, where a test asks for them): real processes on free ports, in
+ * a directory that goes with them. Each can be killed and started again.
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,6 +16,10 @@ export interface ShadowPipelineOptions {
   readonly edges?: number;
   /** Whether storage runs, with a database. */
   readonly storage?: boolean;
+  /** The password in the URLs of the database, which lets everybody in. */
+  readonly databasePassword?: string;
+  /** Whether live runs. */
+  readonly live?: boolean;
   /** The URL of a Redis to keep things in; absent: LMDB. */
   readonly redisUrl?: string;
   /** Keys on top of the pipeline's own, for all services. */
@@ -31,20 +35,23 @@ export interface PipelineEdge {
   readonly url: string;
 }
 
-export class ShadowPipeline {
-  readonly #postgres: TestPostgres | undefined;
+/** Live, and where clients find it. */
+export interface PipelineLive {
+  readonly process: ServiceProcess;
+  readonly url: string;
+}
 
+export class ShadowPipeline {
   private constructor(
-    private readonly directory: string,
+    readonly directory: string,
     readonly edges: readonly PipelineEdge[],
     readonly router: ServiceProcess,
     readonly shadow: ServiceProcess,
     readonly client: ShadowClient,
     readonly storage: ServiceProcess | undefined,
-    postgres: TestPostgres | undefined,
-  ) {
-    this.#postgres = postgres;
-  }
+    readonly live: PipelineLive | undefined,
+    readonly postgres: TestPostgres | undefined,
+  ) {}
 
   /** The first edge. */
   get edge(): PipelineEdge {
@@ -52,7 +59,7 @@ export class ShadowPipeline {
   }
 
   get databaseUrl(): string {
-    return this.#postgres!.url;
+    return this.postgres!.url;
   }
 
   /** A pipeline whose services are ready; it ends with the test. */
@@ -62,6 +69,7 @@ export class ShadowPipeline {
     const [intake, publish, fetch, routerAdmin, storageAdmin] = (await freePorts(5)) as [number, ...number[]];
     const routerEndpoints = { publish: `tcp://127.0.0.1:${publish!}`, consumers: `tcp://127.0.0.1:${fetch!}` };
     const postgres = options.storage === true ? await TestPostgres.start() : undefined;
+    const databaseUrl = postgres && withPassword(postgres.url, options.databasePassword);
     const router = new ServiceProcess(
       ['router'],
       {
@@ -80,7 +88,7 @@ export class ShadowPipeline {
     const shadow = await TestShadow.make(join(directory, 'shadow'), {
       router: routerEndpoints,
       ...(redisUrl === undefined ? {} : { redisUrl }),
-      environment: { ...(postgres === undefined ? {} : { SHADOW_DATABASE_URL: postgres.url }), ...environment },
+      environment: { ...(databaseUrl === undefined ? {} : { SHADOW_DATABASE_URL: databaseUrl }), ...environment },
       ...(root === undefined ? {} : { root }),
     });
     const edges: PipelineEdge[] = [];
@@ -89,12 +97,12 @@ export class ShadowPipeline {
       edges.push(await makeEdge({ ...keys, EDGE_DOWNLINK: shadow.downlink, ...environment }, root));
     }
     const storage =
-      postgres === undefined
+      databaseUrl === undefined
         ? undefined
         : new ServiceProcess(
             ['storage'],
             {
-              STORAGE_URL: postgres.url,
+              STORAGE_URL: databaseUrl,
               STORAGE_ROUTER_FETCH: routerEndpoints.consumers,
               STORAGE_ROUTER_PUBLISH: routerEndpoints.publish,
               STORAGE_ADMIN_LISTEN: `127.0.0.1:${storageAdmin!}`,
@@ -104,23 +112,31 @@ export class ShadowPipeline {
             [],
             root,
           );
-    const pipeline = new ShadowPipeline(directory, edges, router, shadow.process, shadow.client, storage, postgres);
+    const liveKeys = {
+      LIVE_ROUTER_PUBLISH: routerEndpoints.publish,
+      ...(databaseUrl === undefined ? {} : { LIVE_DATABASE_URL: databaseUrl }),
+      ...environment,
+    };
+    const live = options.live === true ? await makeLive(liveKeys, root) : undefined;
+    const { process, client } = shadow;
+    const pipeline = new ShadowPipeline(directory, edges, router, process, client, storage, live, postgres);
     t.teardown(() => pipeline.stop());
-    await Promise.all(pipeline.#services.map((service) => service.start()));
+    await Promise.all(pipeline.services.map((service) => service.start()));
     return pipeline;
   }
 
   /** Ends everything and removes the directory. */
   async stop(): Promise<void> {
-    for (const service of this.#services) await service.end();
-    await this.#postgres?.stop();
+    for (const service of this.services) await service.end();
+    await this.postgres?.stop();
     await rm(this.directory, { recursive: true, force: true });
   }
 
   /** Along the records' way. */
-  get #services(): ServiceProcess[] {
+  get services(): readonly ServiceProcess[] {
     const edges = this.edges.map(({ process }) => process);
-    return [...edges, this.router, this.shadow, ...(this.storage === undefined ? [] : [this.storage])];
+    const services = [...edges, this.router, this.shadow, this.storage, this.live?.process];
+    return services.filter((service) => service !== undefined);
   }
 }
 
@@ -129,4 +145,17 @@ async function makeEdge(keys: Readonly<Record<string, string>>, root?: string): 
   const environment = { EDGE_LISTEN: `127.0.0.1:${port}`, EDGE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`, ...keys };
   const process = new ServiceProcess(['edge'], environment, adminPort, [], root);
   return { process, port, url: `ws://127.0.0.1:${port}` };
+}
+
+async function makeLive(keys: Readonly<Record<string, string>>, root?: string): Promise<PipelineLive> {
+  const [port, adminPort] = (await freePorts(2)) as [number, number];
+  const environment = { LIVE_LISTEN: `127.0.0.1:${port}`, LIVE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`, ...keys };
+  const process = new ServiceProcess(['live'], environment, adminPort, [], root);
+  return { process, url: `ws://127.0.0.1:${port}/v1/live` };
+}
+
+function withPassword(databaseUrl: string, password: string | undefined): string {
+  const url = new URL(databaseUrl);
+  if (password !== undefined) url.password = password;
+  return url.href;
 }

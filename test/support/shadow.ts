@@ -23,8 +23,9 @@ export class TestShadow {
     readonly downlink: string,
     readonly process: ServiceProcess,
     port: number,
+    token: string | undefined,
   ) {
-    this.client = new ShadowClient(`http://127.0.0.1:${port}`);
+    this.client = new ShadowClient(`http://127.0.0.1:${port}`, token);
   }
 
   /**
@@ -48,7 +49,7 @@ export class TestShadow {
       ...environment,
     };
     const process = new ServiceProcess(['shadow'], keys, adminPort, [], root);
-    return new TestShadow(directory, downlink, process, port);
+    return new TestShadow(directory, downlink, process, port, environment['SHADOW_API_TOKEN']);
   }
 
   /** A shadow that is ready; it ends with the test. */

@@ -1,6 +1,7 @@
 /** What is answered: JSON with a status, and every error in one form, `{"code":404,"message":"…","clientToken"?:"…"}`. */
 import { randomUUID } from 'node:crypto';
 import { HoldfastError, asError } from '../../../shared/errors.js';
+import type { LimitedLog } from '../../../shared/limited-log.js';
 import type { Logger } from '../../../shared/log.js';
 import { RequestError } from '../request-error.js';
 
@@ -19,6 +20,14 @@ const JSON_HEADERS: Headers = [
 ];
 const RETRY_AFTER_SECONDS = 1;
 
+/** Where errors are logged. */
+export interface ErrorLogs {
+  /** What may come with every request. */
+  readonly frequent: LimitedLog;
+  /** What a caller was told to look for here. */
+  readonly referenced: Logger;
+}
+
 /** @param status 200 where none is given */
 export function jsonAnswer(value: unknown, status = 200, headers: Headers = []): Answer {
   return { status, headers: [...JSON_HEADERS, ...headers], body: Buffer.from(`${JSON.stringify(value)}\n`) };
@@ -31,10 +40,10 @@ export function jsonAnswer(value: unknown, status = 200, headers: Headers = []):
 export function errorAnswer(
   error: unknown,
   clientToken: string | undefined,
-  log: Logger,
+  logs: ErrorLogs,
   headers: Headers = [],
 ): Answer {
-  const refused = asRequestError(error, log);
+  const refused = asRequestError(error, logs);
   const { status, message, retryAfterSeconds } = refused;
   const more: [string, string][] = [];
   if (status === 401) more.push(['WWW-Authenticate', 'Bearer realm="holdfast shadow"']);
@@ -43,13 +52,13 @@ export function errorAnswer(
   return jsonAnswer(body, status, [...headers, ...more]);
 }
 
-function asRequestError(error: unknown, log: Logger): RequestError {
+function asRequestError(error: unknown, logs: ErrorLogs): RequestError {
   if (error instanceof RequestError) return error;
   if (error instanceof HoldfastError && error.retry) {
-    log.warn({ code: error.code, reason: error.message }, 'a request could not be served');
+    logs.frequent.tell('warn', { code: error.code, reason: error.message }, 'a request could not be served');
     return new RequestError(503, 'this cannot be served at the moment; try again', RETRY_AFTER_SECONDS);
   }
   const reference = randomUUID();
-  log.error({ err: asError(error), reference }, 'a request failed');
+  logs.referenced.error({ err: asError(error), reference }, 'a request failed');
   return new RequestError(500, `an error of the service itself; its log has it under ${reference}`);
 }

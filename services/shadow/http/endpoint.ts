@@ -11,12 +11,13 @@
  */
 import type { Address } from '../../../shared/config.js';
 import type { Part } from '../../../shared/lifecycle.js';
+import { LimitedLog } from '../../../shared/limited-log.js';
 import type { Logger } from '../../../shared/log.js';
 import { App, listen, type HttpRequest, type HttpResponse, type Listener } from '../../../shared/uws.js';
 import type { ShadowApi } from '../api.js';
 import { RequestError } from '../request-error.js';
 import { checkCaller } from './admission.js';
-import { errorAnswer, type Answer, type Headers } from './answers.js';
+import { errorAnswer, type Answer, type ErrorLogs, type Headers } from './answers.js';
 import { BodyBudget } from './body.js';
 import { checkHeaders } from './content.js';
 import { Exchange } from './exchange.js';
@@ -57,6 +58,7 @@ export class HttpEndpoint implements Part {
   readonly #bucket: TokenBucket;
   readonly #bodies: BodyBudget;
   readonly #answerWithinMs: number;
+  readonly #logs: ErrorLogs;
   #listener: Listener | undefined;
   #sweeper: NodeJS.Timeout | undefined;
   #stopping = false;
@@ -66,8 +68,9 @@ export class HttpEndpoint implements Part {
     private readonly options: HttpOptions,
     private readonly api: ShadowApi,
     private readonly metrics: HttpMetrics,
-    private readonly log: Logger,
+    log: Logger,
   ) {
+    this.#logs = { frequent: new LimitedLog(log), referenced: log };
     this.#bucket = new TokenBucket(options.requestRate);
     this.#bodies = new BodyBudget(Math.max(BODIES_BYTES, 2 * options.maxBodyBytes));
     this.#answerWithinMs = options.answerWithinMs ?? ANSWER_WITHIN_MS;
@@ -193,11 +196,11 @@ export class HttpEndpoint implements Part {
       return;
     }
     const error = new RequestError(405, `${method} is not a method of this path`);
-    this.#answer(exchange, errorAnswer(error, undefined, this.log, headers));
+    this.#answer(exchange, errorAnswer(error, undefined, this.#logs, headers));
   }
 
   #fail(exchange: Exchange, error: unknown, clientToken: string | undefined): void {
-    this.#answer(exchange, errorAnswer(error, clientToken, this.log));
+    this.#answer(exchange, errorAnswer(error, clientToken, this.#logs));
   }
 
   /** While the service stops, clients are told to come back on another connection. */
