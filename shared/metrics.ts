@@ -25,6 +25,18 @@ export function startAtZero<L extends string>(counter: Counter<L>, label: L, val
   for (const value of values) counter.inc({ [label]: value } as Partial<Record<L, string>>, 0);
 }
 
+/** Registers a gauge that is read when it is scraped. */
+export function registerGauge(registry: Registry, name: string, help: string, read: () => number): void {
+  new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.set(read());
+    },
+  });
+}
+
 /** A registry whose metrics carry {service}, with the process's own metrics in it. */
 export function createRegistry(service: string): Registry {
   const registry = new Registry();

@@ -1,5 +1,5 @@
 /** The counters of live. */
-import { Counter, Gauge, startAtZero, type Registry } from '../../shared/metrics.js';
+import { Counter, registerGauge, startAtZero, type Registry } from '../../shared/metrics.js';
 
 /** Why something is refused: of upgrades, and of requests. */
 const REJECT_REASONS = [
@@ -17,14 +17,7 @@ export class LiveMetrics {
 
   constructor(registry: Registry, clients: () => number) {
     const registers = [registry];
-    new Gauge({
-      name: 'holdfast_clients',
-      help: 'clients that are connected',
-      registers,
-      collect() {
-        this.set(clients());
-      },
-    });
+    registerGauge(registry, 'holdfast_clients', 'clients that are connected', clients);
     this.recordsIn = new Counter({ name: 'holdfast_records_in_total', help: 'records that arrived', registers });
     this.skipped = new Counter({
       name: 'holdfast_skipped_records_total',

@@ -1,6 +1,6 @@
 /** The counters of what is sent to devices, and of the states of commands. */
 import { COMMAND_STATES } from './api.js';
-import { Counter, Gauge, type Registry } from '../../shared/metrics.js';
+import { Counter, registerGauge, type Registry } from '../../shared/metrics.js';
 import { DownlinkType } from '../../shared/downlink-frames.js';
 
 export interface DownlinkGauges {
@@ -21,18 +21,8 @@ export class DownlinkMetrics {
 
   constructor(registry: Registry, gauges: DownlinkGauges) {
     const registers = [registry];
-    const gauge = (name: string, help: string, read: () => number): void => {
-      new Gauge({
-        name,
-        help,
-        registers,
-        collect() {
-          this.set(read());
-        },
-      });
-    };
-    gauge('holdfast_downlink_devices', 'devices that are connected to an edge', gauges.devices);
-    gauge('holdfast_downlink_waiting', 'devices that may have to be told something', gauges.waiting);
+    registerGauge(registry, 'holdfast_downlink_devices', 'devices that are connected to an edge', gauges.devices);
+    registerGauge(registry, 'holdfast_downlink_waiting', 'devices that may have to be told something', gauges.waiting);
     this.#messages = new Counter({
       name: 'holdfast_downlink_messages_total',
       help: 'messages given to the downlink, by type',

@@ -1,5 +1,12 @@
 /** The counters of what shadow applies and writes. */
-import { Counter, Gauge, Histogram, LATENCY_BUCKETS, startAtZero, type Registry } from '../../shared/metrics.js';
+import {
+  Counter,
+  registerGauge,
+  Histogram,
+  LATENCY_BUCKETS,
+  startAtZero,
+  type Registry,
+} from '../../shared/metrics.js';
 
 export interface ThingsGauges {
   readonly hot: () => number;
@@ -47,17 +54,12 @@ export class ThingsMetrics {
       buckets: LATENCY_BUCKETS,
       registers,
     });
-    const gauge = (name: string, help: string, read: () => number): void => {
-      new Gauge({
-        name,
-        help,
-        registers,
-        collect() {
-          this.set(read());
-        },
-      });
-    };
-    gauge('holdfast_hot_things', 'things in memory', gauges.hot);
-    gauge('holdfast_unwritten_things', 'things that have changed and are not written yet', gauges.unwritten);
+    registerGauge(registry, 'holdfast_hot_things', 'things in memory', gauges.hot);
+    registerGauge(
+      registry,
+      'holdfast_unwritten_things',
+      'things that have changed and are not written yet',
+      gauges.unwritten,
+    );
   }
 }

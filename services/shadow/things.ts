@@ -177,11 +177,6 @@ export class Things implements ThingsApi, Part {
     return this.#things.find(id);
   }
 
-  /** A thing, where it is in memory. */
-  peek(id: string): Thing | undefined {
-    return this.#things.peek(id);
-  }
-
   /** A command, where it is in memory. */
   peekCommand(id: string): CommandValue | undefined {
     return this.#commands.peek(id);

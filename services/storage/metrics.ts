@@ -1,5 +1,12 @@
 /** Storage's metrics. */
-import { Counter, Gauge, Histogram, LATENCY_BUCKETS, startAtZero, type Registry } from '../../shared/metrics.js';
+import {
+  Counter,
+  registerGauge,
+  Histogram,
+  LATENCY_BUCKETS,
+  startAtZero,
+  type Registry,
+} from '../../shared/metrics.js';
 
 const ROW_BUCKETS = [1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000];
 
@@ -43,13 +50,6 @@ export class StorageMetrics {
     this.mergeRows = histogram('holdfast_merge_rows', 'rows of a merge', ROW_BUCKETS);
     const endToEnd = "from the edge's receipt of a batch's last record to COMMIT";
     this.endToEndSeconds = histogram('holdfast_end_to_end_seconds', endToEnd, LATENCY_BUCKETS);
-    new Gauge({
-      name: 'holdfast_database_up',
-      help: '1 while rows can be stored',
-      registers,
-      collect() {
-        this.set(databaseUp() ? 1 : 0);
-      },
-    });
+    registerGauge(registry, 'holdfast_database_up', '1 while rows can be stored', () => (databaseUp() ? 1 : 0));
   }
 }
