@@ -7,6 +7,7 @@ import { CONFIG_EXIT_CODE } from '../shared/lifecycle.js';
 import { VERSION } from '../shared/version.js';
 import { demoFields } from './demo/config.js';
 import { edgeFields } from './edge/config.js';
+import { fleetCommand } from './fleet/command.js';
 import { healthCommand } from './health/health.js';
 import { liveFields } from './live/config.js';
 import { queueCommand } from './queue/command.js';
@@ -94,6 +95,7 @@ for (const { name, about, fields, example, load } of services) {
     .action(async () => (await load()).main());
 }
 
+program.addCommand(fleetCommand());
 program.addCommand(sendCommand());
 program.addCommand(queueCommand());
 program.addCommand(statusCommand());

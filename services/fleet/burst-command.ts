@@ -1,0 +1,3 @@
+/** x */
+import { Command } from 'commander';
+export function burstCommand(): Command { return new Command('burst'); }
