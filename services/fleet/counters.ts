@@ -7,6 +7,8 @@ export interface Counters {
   made: number;
   /** Records sent, as often as they were. */
   sent: number;
+  /** Those of them that had been sent before. */
+  resent: number;
   acked: number;
   /** By the edge: it will never take them. */
   refused: number;
@@ -29,6 +31,7 @@ export function noCounters(): Counters {
     up: 0,
     made: 0,
     sent: 0,
+    resent: 0,
     acked: 0,
     refused: 0,
     dropped: 0,

@@ -45,6 +45,8 @@ export class FleetDevice implements ConnectionOwner {
   #first = 1;
   #sent = 0;
   #last = 0;
+  /** The last seq that was ever sent, on any connection. */
+  #everSent = 0;
   /** The last seq when the network came back. */
   #backlogThrough = 0;
   #connection: FleetConnection | undefined;
@@ -178,6 +180,8 @@ export class FleetDevice implements ConnectionOwner {
     if (this.#sent < this.#first) this.#heardMs = nowMs;
     this.#sent += count;
     counters.sent += count;
+    counters.resent += Math.max(0, Math.min(this.#everSent, this.#sent) - firstSeq + 1);
+    this.#everSent = Math.max(this.#everSent, this.#sent);
     this.#clock.sent(this.#sent, nowMs);
     this.#connection.send({
       firstSeq,

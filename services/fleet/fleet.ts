@@ -38,8 +38,8 @@ const START_DELAY_MS = 200;
 const FINISH_TIMEOUT_MS = 30_000;
 
 interface FleetEvents {
-  /** Some worker has told its counts; often. */
-  sample: [];
+  /** Some worker has told its counts; often. With them the latencies of its acks since it did so last. */
+  sample: [latencies: Counts];
   /** The fleet cannot go on. */
   failed: [error: HoldfastError];
 }
@@ -57,7 +57,6 @@ export class Fleet extends EventEmitter<FleetEvents> {
   readonly latencies = new Histogram();
   /** When the first device connects, ms since 1970. */
   startMs = 0;
-  readonly #window = new Histogram();
   readonly #workers: WorkerProcess[] = [];
   #isOnline = true;
   #finishing = false;
@@ -124,13 +123,6 @@ export class Fleet extends EventEmitter<FleetEvents> {
     this.#tell({ type: 'quiet' });
   }
 
-  /** The latencies of the acks since the last call. */
-  takeLatencies(): Histogram {
-    const taken = new Histogram();
-    taken.merge(this.#window.take());
-    return taken;
-  }
-
   /**
    * Resolves once `isTrue` says so of the counters, or at the deadline.
    * @returns whether it did
@@ -186,17 +178,12 @@ export class Fleet extends EventEmitter<FleetEvents> {
       return;
     }
     worker.counters = message.counters;
-    this.#count(message.latencies);
+    this.latencies.merge(message.latencies);
     if (message.type === 'finished') {
       worker.ledger = message.ledger;
       worker.child.disconnect();
     }
-    this.emit('sample');
-  }
-
-  #count(latencies: Counts): void {
-    this.latencies.merge(latencies);
-    this.#window.merge(latencies);
+    this.emit('sample', message.latencies);
   }
 
   #fail(message: string): void {

@@ -1,15 +1,17 @@
 /** What a fleet says of itself: one line while it runs, a table at its end, the same as JSON. */
 import type { Counters } from './counters.js';
 import type { Fleet } from './fleet.js';
-import type { Histogram } from './histogram.js';
+import { Histogram } from './histogram.js';
 import type { Verification } from './verify.js';
 
 /** The rates of a status line are of the time since the one before. */
 export class StatusLine {
   #before: { readonly counters: Counters; readonly ms: number };
+  readonly #latencies = new Histogram();
 
   constructor(private readonly fleet: Fleet) {
     this.#before = { counters: fleet.counters, ms: performance.now() };
+    fleet.on('sample', (latencies) => this.#latencies.merge(latencies));
   }
 
   next(): string {
@@ -24,10 +26,11 @@ export class StatusLine {
       counters,
       sentPerSecond: rate('sent'),
       ackedPerSecond: rate('acked'),
-      latencies: this.fleet.takeLatencies(),
+      latencies: this.#latencies,
       isOnline,
     });
     this.#before = { counters, ms };
+    this.#latencies.take();
     return line;
   }
 }
@@ -92,7 +95,7 @@ export function describeResult(result: FleetResult): string {
   const rows: [string, string][] = [
     ['run', `${result.run}: ${result.devices} devices, ids fleet-${result.run}-0 …, ${result.seconds} s`],
     ['made', String(counters.made)],
-    ['sent', `${counters.sent} (${Math.max(0, counters.sent - counters.made)} at least again)`],
+    ['sent', `${counters.sent} (${counters.resent} of them again)`],
     ['acked', String(counters.acked)],
     ['not acked', `${counters.buffered} kept, ${counters.dropped} given up, ${counters.refused} refused`],
     ['ack', `p50 ${inMs(result.ackP50Ms)}, p99 ${inMs(result.ackP99Ms)}, longest ${inMs(result.ackMaxMs)}`],
