@@ -18,6 +18,8 @@ import { statusCommand } from './status/command.js';
 import { storageFields } from './storage/config.js';
 
 const program = new Command('holdfast')
+  // Options after a subcommand are its own: fleet and fleet burst have some of the same name.
+  .enablePositionalOptions()
   .version(VERSION)
   .description('Durable ingest for device fleets: an acked record is on disk and reaches the database exactly once.')
   .addHelpText('after', '\nExamples:\n  holdfast up\n  holdfast edge --help\n  holdfast queue inspect ./data/edge');

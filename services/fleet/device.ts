@@ -88,13 +88,17 @@ export class FleetDevice implements ConnectionOwner {
     this.#hangUp((connection) => connection.close());
   }
 
-  /** Makes the next record, and sends it where it can. */
+  /** Makes the next record; it travels with the next flush(). */
   produce(): void {
     const { counters, bufferRecords } = this.around;
     this.#last++;
     counters.made++;
     counters.buffered++;
     if (this.#unacked > bufferRecords) this.#giveUpOldest();
+  }
+
+  /** Sends what it can. */
+  flush(): void {
     if (this.#maxUnacked > 0) this.#pump();
   }
 
