@@ -55,7 +55,7 @@ export function burstCommand(): Command {
     .option('--recovery <time>', 'normal load after the flush', times.recovery.fallback)
     .option('--report <dir>', 'where the report goes', './burst')
     .option('--note <text>', 'what the report is to say of the circumstances')
-    .option('--data <dir>', "where the pipeline of its own keeps its data, in a directory that is removed", './data')
+    .option('--data <dir>', 'where the pipeline of its own keeps its data, in a directory that is removed', './data')
     .option('--edge <url>', 'an edge that runs already, instead of a pipeline of its own')
     .option('--edge-admin <host:port>', 'with --edge', '127.0.0.1:7309')
     .option('--router-admin <host:port>', 'with --edge', '127.0.0.1:7319')
@@ -101,7 +101,8 @@ async function againstOwn(flags: Flags, signal: AbortSignal): Promise<void> {
 function settingsFor(devices: number): Readonly<Record<string, string>> {
   const rate = String(Math.max(2_000, Math.ceil(devices / 3)));
   const given = Object.entries(inheritedEnvironment()).filter(
-    (entry): entry is [string, string] => /^(EDGE|ROUTER|STORAGE|SHADOW|LIVE)_/.test(entry[0]) && !/SECRET|URL|TOKEN/.test(entry[0]),
+    (entry): entry is [string, string] =>
+      /^(EDGE|ROUTER|STORAGE|SHADOW|LIVE)_/.test(entry[0]) && !/SECRET|URL|TOKEN/.test(entry[0]),
   );
   return { EDGE_ACCEPT_RATE: rate, EDGE_ACCEPT_BURST: rate, ...Object.fromEntries(given) };
 }
@@ -136,7 +137,9 @@ async function against(
   const run = await runBurst(options, signal);
   const findings = findingsOf(run);
   const path = await writeReport(flags.report, run, findings, { settings, note: flags.note });
-  process.stdout.write(flags.json === true ? `${JSON.stringify(findings, null, 2)}\n` : describeTargets(findings.targets));
+  process.stdout.write(
+    flags.json === true ? `${JSON.stringify(findings, null, 2)}\n` : describeTargets(findings.targets),
+  );
   process.stderr.write(`the report is ${path}\n`);
   if (run.verification.lost + run.verification.twice > 0) process.exitCode = 1;
 }

@@ -62,8 +62,18 @@ function targetsOf({ verification }: BurstRun, numbers: Omit<Findings, 'targets'
       found: inSeconds(flushSeconds),
       met: flushSeconds !== undefined && flushSeconds <= FLUSH_SECONDS,
     },
-    { what: 'acked records that are lost', target: '0', found: String(verification.lost), met: verification.lost === 0 },
-    { what: 'records twice in PostgreSQL', target: '0', found: String(verification.twice), met: verification.twice === 0 },
+    {
+      what: 'acked records that are lost',
+      target: '0',
+      found: String(verification.lost),
+      met: verification.lost === 0,
+    },
+    {
+      what: 'records twice in PostgreSQL',
+      target: '0',
+      found: String(verification.twice),
+      met: verification.twice === 0,
+    },
     {
       what: "the edge's resident memory, at most",
       target: '< 512 MB',

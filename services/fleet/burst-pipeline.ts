@@ -37,7 +37,10 @@ export class BurstPipeline {
     readonly addresses: PipelineAddresses,
   ) {
     for (const stream of [child.stdout, child.stderr]) {
-      stream?.on('data', (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-OUTPUT_CHARACTERS)));
+      stream?.on(
+        'data',
+        (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-OUTPUT_CHARACTERS)),
+      );
     }
   }
 
@@ -52,11 +55,11 @@ export class BurstPipeline {
     keys: Readonly<Record<string, string>>,
   ): Promise<BurstPipeline> {
     const { environment, addresses } = await layOut();
-    const { STORAGE_URL: _, ...inherited } = inheritedEnvironment();
+    const inherited = Object.entries(inheritedEnvironment()).filter(([key]) => key !== 'STORAGE_URL');
     const secret = deviceSecret === undefined ? {} : { EDGE_DEVICE_SECRET: deviceSecret };
     const words = ['up', '--no-demo', '--data', directory];
     const child = fork(packagePath('dist', 'services', 'cli.js'), words, {
-      env: { ...keys, ...inherited, LOG_FORMAT: 'json', ...environment, ...secret },
+      env: { ...keys, ...Object.fromEntries(inherited), LOG_FORMAT: 'json', ...environment, ...secret },
       // Ctrl-C is for the burst, which stops it; the channel stops it where the burst cannot.
       detached: true,
       silent: true,

@@ -24,8 +24,17 @@ export async function writeReport(
 ): Promise<string> {
   await mkdir(directory, { recursive: true });
   const { sampler, options, ...rest } = run;
-  const { deviceSecret: _, ...fleet } = options;
-  const json = { version: VERSION, machine: machine(), ...extras, fleet, ...rest, findings, points: sampler.points };
+  const { deviceSecret, ...fleet } = options;
+  const json = {
+    version: VERSION,
+    machine: machine(),
+    ...extras,
+    fleet,
+    withTokens: deviceSecret !== undefined,
+    ...rest,
+    findings,
+    points: sampler.points,
+  };
   await writeFile(join(directory, 'burst.json'), `${JSON.stringify(json, null, 1)}\n`);
   await writeFile(join(directory, 'burst.svg'), drawLineCharts(charts(run)));
   const path = join(directory, 'burst.md');
@@ -35,7 +44,9 @@ export async function writeReport(
 
 /** @returns the targets as lines of text */
 export function describeTargets(targets: readonly Target[]): string {
-  return targets.map(({ what, target, found, met }) => `${met ? 'met   ' : 'MISSED'}  ${what}: ${found} (${target})\n`).join('');
+  return targets
+    .map(({ what, target, found, met }) => `${met ? 'met   ' : 'MISSED'}  ${what}: ${found} (${target})\n`)
+    .join('');
 }
 
 function describe(run: BurstRun, findings: Findings, { settings, note }: ReportExtras): string {

@@ -76,7 +76,9 @@ export class BurstSampler {
     const ackP99Ms = this.#latencies.percentile(0.99);
     const latencies = this.#latencies.take();
     const { edgeAdmin, routerAdmin, storageAdmin } = this.addresses;
-    const [edge, router, storage] = await Promise.all([edgeAdmin, routerAdmin, storageAdmin].map((at) => this.#scrape(at)));
+    const [edge, router, storage] = await Promise.all(
+      [edgeAdmin, routerAdmin, storageAdmin].map((at) => this.#scrape(at)),
+    );
     const { up: devices, sent, acked, buffered } = counters;
     const point = {
       seconds,

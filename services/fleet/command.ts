@@ -2,7 +2,15 @@
 import { Command } from 'commander';
 import { describeFields } from '../../shared/config.js';
 import { burstCommand } from './burst-command.js';
-import { addFleetOptions, fleetFields, numbers, parsed, readFleetOptions, verifyUrl, type FleetFlags } from './options.js';
+import {
+  addFleetOptions,
+  fleetFields,
+  numbers,
+  parsed,
+  readFleetOptions,
+  verifyUrl,
+  type FleetFlags,
+} from './options.js';
 import { parseScript } from './script.js';
 
 const HELP = `

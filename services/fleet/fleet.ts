@@ -142,7 +142,7 @@ export class Fleet extends EventEmitter<FleetEvents> {
     this.#finishing = true;
     this.#tell({ type: 'finish' });
     const timer = setTimeout(() => this.kill(), FINISH_TIMEOUT_MS);
-    await Promise.all(this.#workers.map(({ child }) => (isOver(child) ? undefined : once(child, 'exit'))));
+    await Promise.all(this.#workers.filter(({ child }) => !isOver(child)).map(({ child }) => once(child, 'exit')));
     clearTimeout(timer);
     const ledgers = this.#workers.map(({ ledger }) => ledger).filter((ledger) => ledger !== undefined);
     if (ledgers.length < this.#workers.length) {

@@ -43,7 +43,7 @@ export class RecordFrames {
 
   /** Gives the frames of a run to `write`, in order. */
   write({ firstSeq, count, firstTimeMs, intervalMs }: RecordRun, write: WriteFrame): void {
-    for (let done = 0; done < count; ) {
+    for (let done = 0; done < count;) {
       const now = Math.min(this.recordsPerFrame, count - done);
       const frame = this.#frame(firstSeq + done, now, firstTimeMs + done * intervalMs, intervalMs);
       done += now;

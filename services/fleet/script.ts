@@ -25,7 +25,8 @@ export function parseScript(text: string): readonly ScriptStep[] {
     .map(parseStep);
   steps.forEach(({ atMs }, index) => {
     const before = steps[index - 1];
-    if (before !== undefined && before.atMs > atMs) throw badStep(text, `step ${index + 1} is before the one before it`);
+    if (before !== undefined && before.atMs > atMs)
+      throw badStep(text, `step ${index + 1} is before the one before it`);
   });
   return steps;
 }

@@ -66,7 +66,7 @@ export interface FleetResult {
   readonly devices: number;
   readonly processes: number;
   readonly seconds: number;
-  readonly counters: Omit<Counters, 'up' | 'backlog'>;
+  readonly counters: Counters;
   readonly ackP50Ms: number | undefined;
   readonly ackP99Ms: number | undefined;
   readonly ackMaxMs: number | undefined;
@@ -74,14 +74,13 @@ export interface FleetResult {
 }
 
 export function resultOf(fleet: Fleet, counters: Counters, verification: Verification | undefined): FleetResult {
-  const { up, backlog, ...rest } = counters;
   return {
     run: fleet.run,
     edge: fleet.options.edge,
     devices: fleet.options.devices,
     processes: fleet.processes,
     seconds: Math.round((Date.now() - fleet.startMs) / 100) / 10,
-    counters: rest,
+    counters,
     ackP50Ms: rounded(fleet.latencies.percentile(0.5)),
     ackP99Ms: rounded(fleet.latencies.percentile(0.99)),
     ackMaxMs: rounded(fleet.latencies.percentile(1)),
@@ -109,7 +108,10 @@ function verificationRows(verification: Verification): [string, string][] {
   const { acked, rows, lost, twice, examples, waitedMs } = verification;
   const waited = `after ${(waitedMs / 1000).toFixed(1)} s`;
   return [
-    ['verified', `${lost + twice === 0 ? 'good' : 'BAD'}: of ${acked} acked, ${lost} lost, ${twice} twice (${rows} rows, ${waited})`],
+    [
+      'verified',
+      `${lost + twice === 0 ? 'good' : 'BAD'}: of ${acked} acked, ${lost} lost, ${twice} twice (${rows} rows, ${waited})`,
+    ],
     ...examples.map((example): [string, string] => ['', example]),
   ];
 }

@@ -23,7 +23,10 @@ export function readAnswer(text: string, accept: string): UpgradeAnswer | undefi
   const status = Number(/^HTTP\/1\.1 (\d{3})/.exec(head)?.[1] ?? 0);
   if (status === 101) {
     if (headerOf(head, 'sec-websocket-accept') === accept) return { bytes, refusal: undefined };
-    return { bytes, refusal: { reason: 'its Sec-WebSocket-Accept is wrong', retryAfterMs: undefined, isRefused: true } };
+    return {
+      bytes,
+      refusal: { reason: 'its Sec-WebSocket-Accept is wrong', retryAfterMs: undefined, isRefused: true },
+    };
   }
   const seconds = headerOf(head, 'retry-after');
   const isSeconds = seconds !== undefined && /^\d{1,9}$/.test(seconds);
