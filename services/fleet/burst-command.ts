@@ -11,8 +11,9 @@ const HELP = `
 Normal load, then the network goes and every device keeps what it makes; then it is back, all devices reconnect at once and
 send what they kept. Without --edge it starts a pipeline of its own (holdfast up) on free ports and in a directory of its own,
 and ends and removes both. Keys of services in the environment reach that pipeline; two have other defaults here:
-  EDGE_ACCEPT_RATE, EDGE_ACCEPT_BURST   a third of the devices, and as many a second more: the edge's own 2,000 a second
-                                        would take longer to let 15,000 in than they need to send what they kept
+  EDGE_ACCEPT_RATE, EDGE_ACCEPT_BURST   a fifth of the devices, and as many a second more, at least the edge's own 2,000: each
+                                        brings what it kept, and an edge that lets in more than it can commit fills
+                                        EDGE_MEMORY and has to send devices away, which send all of it again
 
 The report is burst.md, burst.json and burst.svg; every target is said to be met or missed.
 Exit codes: 0 done, also where a target of speed is missed; 1 a record was lost or is there twice, or it could not be run.
@@ -99,7 +100,7 @@ async function againstOwn(flags: Flags, signal: AbortSignal): Promise<void> {
 
 /** What the pipeline is given beside its defaults: the burst's own settings under those of the environment. */
 function settingsFor(devices: number): Readonly<Record<string, string>> {
-  const rate = String(Math.max(2_000, Math.ceil(devices / 3)));
+  const rate = String(Math.max(2_000, Math.ceil(devices / 5)));
   const given = Object.entries(inheritedEnvironment()).filter(
     (entry): entry is [string, string] =>
       /^(EDGE|ROUTER|STORAGE|SHADOW|LIVE)_/.test(entry[0]) && !/SECRET|URL|TOKEN/.test(entry[0]),

@@ -33,6 +33,7 @@ export async function writeReport(
     withTokens: deviceSecret !== undefined,
     ...rest,
     findings,
+    edgeRefused: sampler.refusals,
     points: sampler.points,
   };
   await writeFile(join(directory, 'burst.json'), `${JSON.stringify(json, null, 1)}\n`);
@@ -51,6 +52,7 @@ export function describeTargets(targets: readonly Target[]): string {
 
 function describe(run: BurstRun, findings: Findings, { settings, note }: ReportExtras): string {
   const { options, marks, backlog, counters, verification, sampler } = run;
+  const refusals = Object.entries(sampler.refusals).map(([reason, count]) => `${reason} ${count}`);
   const set = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
   return `# Burst
 
@@ -67,6 +69,7 @@ ${findings.targets.map(({ what, target, found, met }) => `| ${what} | ${target} 
 - Settings of services beside their defaults: ${set.length === 0 ? 'none known' : set.join(', ')}.
 - Made ${counters.made}, acked ${counters.acked}, sent ${counters.sent} (${counters.resent} again), refused ${counters.refused}, given up ${counters.dropped}.
 - Reconnects ${counters.reconnects}; sent away with a time to come back ${counters.sentAway} times; broken ${counters.broken}.
+- Refused by the edge since its start: ${refusals.length === 0 ? 'nothing' : refusals.join(', ')}.
 - Deepest queues: edge ${findings.deepestEdgeQueue}, router ${findings.deepestRouterQueue} records.
 - Verified: ${verification.acked} acked records looked for, ${verification.rows} rows of this fleet; storage had them all ${(verification.waitedMs / 1000).toFixed(1)} s after the fleet had ended.
 ${[...sampler.troubles].map((trouble) => `- Not answered in time: ${trouble}\n`).join('')}`;

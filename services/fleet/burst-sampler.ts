@@ -35,6 +35,8 @@ export class BurstSampler {
   readonly windows: Window[] = [];
   /** Why services did not answer, once each. */
   readonly troubles = new Set<string>();
+  /** What the edge has refused so far, by its reason. */
+  refusals: Readonly<Record<string, number>> = {};
   readonly #latencies = new Histogram();
   readonly #timer: NodeJS.Timeout;
   #looking: Promise<void> | undefined;
@@ -79,6 +81,7 @@ export class BurstSampler {
     const [edge, router, storage] = await Promise.all(
       [edgeAdmin, routerAdmin, storageAdmin].map((at) => this.#scrape(at)),
     );
+    if (edge !== undefined) this.refusals = Object.fromEntries(edge.by('holdfast_rejected_total', 'reason'));
     const { up: devices, sent, acked, buffered } = counters;
     const point = {
       seconds,

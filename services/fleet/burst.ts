@@ -68,6 +68,7 @@ export async function runBurst(options: BurstOptions, signal: AbortSignal): Prom
     fleet.quiet();
     await fleet.until(({ buffered }) => buffered === 0, DRAIN_MS, stop);
     const ledger = await fleet.finish();
+    clearInterval(timer);
     options.say(`verifying ${fleet.counters.acked} acked records`);
     const verification = await verify(ledger, {
       url: options.addresses.databaseUrl,
