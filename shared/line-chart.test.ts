@@ -27,6 +27,10 @@ void test('a chart is SVG with its titles, a line a series, gaps where there is 
   t.match(svg, '>back</text>');
   t.match(svg, '>40 k</text>');
   const paths = [...svg.matchAll(/<path d="([^"]*)"/g)].map(([, path]) => path!);
+  for (const [tag] of svg.matchAll(/<[a-z][^>]*>/g)) {
+    const names = [...tag.matchAll(/ ([a-z-]+\d?)="/g)].map(([, name]) => name);
+    t.equal(new Set(names).size, names.length, `an attribute twice is no XML: ${tag}`);
+  }
   t.equal(paths.length, 4);
   t.match(paths[0], /^M[\d. ]+L[\d. ]+M[\d. ]+$/);
   t.equal(paths[1], '');

@@ -108,7 +108,7 @@ function drawGrid(x: Axis, y: Axis): string[] {
 
 function drawMark(x: number, label: string): string {
   const dashes = 'stroke="#888888" stroke-dasharray="4 3"';
-  return line(x, TOP, x, HEIGHT - BOTTOM, dashes) + text(x + 3, TOP + 10, label, 'fill="#666666" font-size="11"');
+  return line(x, TOP, x, HEIGHT - BOTTOM, dashes) + text(x + 3, TOP + 10, label, 'font-size="11"', '#666666');
 }
 
 function drawSeries({ points }: ChartSeries, index: number, x: Axis, y: Axis, isLogarithmic: boolean): string {
@@ -138,8 +138,8 @@ function line(x1: number, y1: number, x2: number, y2: number, attributes: string
   return `<line x1="${rounded(x1)}" y1="${rounded(y1)}" x2="${rounded(x2)}" y2="${rounded(y2)}" ${attributes}/>`;
 }
 
-function text(x: number, y: number, content: string, attributes: string): string {
-  return `<text x="${rounded(x)}" y="${rounded(y)}" fill="#222222" ${attributes}>${escaped(content)}</text>`;
+function text(x: number, y: number, content: string, attributes: string, fill = '#222222'): string {
+  return `<text x="${rounded(x)}" y="${rounded(y)}" fill="${fill}" ${attributes}>${escaped(content)}</text>`;
 }
 
 function escaped(content: string): string {

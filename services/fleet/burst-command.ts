@@ -1,6 +1,7 @@
 /** `holdfast fleet burst`: its options, the pipeline it runs against, and its report. */
 import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
+import { loadavg } from 'node:os';
 import { Command } from 'commander';
 import { duration, inheritedEnvironment } from '../../shared/config.js';
 import { HoldfastError } from '../../shared/errors.js';
@@ -69,18 +70,19 @@ export function burstCommand(): Command {
 }
 
 async function burst(flags: Flags): Promise<void> {
+  const loadBefore = loadavg()[0]!;
   const interrupted = new AbortController();
   const interrupt = (): void => interrupted.abort();
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt);
   try {
-    if (flags.edge === undefined) await againstOwn(flags, interrupted.signal);
-    else await against(flags, addressesOf(flags, flags.edge), {}, interrupted.signal);
+    if (flags.edge === undefined) await againstOwn(flags, loadBefore, interrupted.signal);
+    else await against(flags, addressesOf(flags, flags.edge), {}, loadBefore, interrupted.signal);
   } finally {
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
   }
 }
 
-async function againstOwn(flags: Flags, signal: AbortSignal): Promise<void> {
+async function againstOwn(flags: Flags, loadBefore: number, signal: AbortSignal): Promise<void> {
   const { BurstPipeline } = await import('./burst-pipeline.js');
   const settings = settingsFor(parsed(numbers.devices, flags.devices));
   const { deviceSecret } = readFleetOptions(flags, '');
@@ -89,7 +91,7 @@ async function againstOwn(flags: Flags, signal: AbortSignal): Promise<void> {
   try {
     const pipeline = await BurstPipeline.start(directory, deviceSecret, settings);
     try {
-      await against(flags, pipeline.addresses, settings, signal);
+      await against(flags, pipeline.addresses, settings, loadBefore, signal);
     } finally {
       await pipeline.stop();
     }
@@ -120,6 +122,7 @@ async function against(
   flags: Flags,
   addresses: PipelineAddresses,
   settings: Readonly<Record<string, string>>,
+  loadBefore: number,
   signal: AbortSignal,
 ): Promise<void> {
   const { runBurst } = await import('./burst.js');
@@ -137,7 +140,7 @@ async function against(
   };
   const run = await runBurst(options, signal);
   const findings = findingsOf(run);
-  const path = await writeReport(flags.report, run, findings, { settings, note: flags.note });
+  const path = await writeReport(flags.report, run, findings, { settings, note: flags.note, loadBefore });
   process.stdout.write(
     flags.json === true ? `${JSON.stringify(findings, null, 2)}\n` : describeTargets(findings.targets),
   );

@@ -11,6 +11,8 @@ import type { BurstRun } from './burst.js';
 export interface ReportExtras {
   /** Keys of services that were set; empty where the pipeline is not the burst's own. */
   readonly settings: Readonly<Record<string, string>>;
+  /** Processes that wanted a core in the minute before it began: over 0, it was not alone. */
+  readonly loadBefore: number;
   /** What whoever ran it has to say of the circumstances. */
   readonly note: string | undefined;
 }
@@ -50,7 +52,7 @@ export function describeTargets(targets: readonly Target[]): string {
     .join('');
 }
 
-function describe(run: BurstRun, findings: Findings, { settings, note }: ReportExtras): string {
+function describe(run: BurstRun, findings: Findings, { settings, note, loadBefore }: ReportExtras): string {
   const { options, marks, backlog, counters, verification, sampler } = run;
   const refusals = Object.entries(sampler.refusals).map(([reason, count]) => `${reason} ${count}`);
   const set = Object.entries(settings).map(([key, value]) => `${key}=${value}`);
@@ -65,7 +67,7 @@ ${findings.targets.map(({ what, target, found, met }) => `| ${what} | ${target} 
 
 ![Over time](burst.svg)
 
-- Machine: ${machine()}. Fleet and pipeline share it. Holdfast ${VERSION}, Node ${process.version}.
+- Machine: ${machine()}. Fleet and pipeline share it; its load average before the run was ${loadBefore.toFixed(1)}. Holdfast ${VERSION}, Node ${process.version}.
 - Settings of services beside their defaults: ${set.length === 0 ? 'none known' : set.join(', ')}.
 - Made ${counters.made}, acked ${counters.acked}, sent ${counters.sent} (${counters.resent} again), refused ${counters.refused}, given up ${counters.dropped}.
 - Reconnects ${counters.reconnects}; sent away with a time to come back ${counters.sentAway} times; broken ${counters.broken}.
