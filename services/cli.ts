@@ -8,6 +8,7 @@ import { createLogger } from '../shared/log.js';
 import { VERSION } from '../shared/version.js';
 import { demoFields } from './demo/config.js';
 import { edgeFields } from './edge/config.js';
+import { fleetCommand } from './fleet/command.js';
 import { healthCommand } from './health/health.js';
 import { liveFields } from './live/config.js';
 import { queueCommand } from './queue/command.js';
@@ -18,6 +19,8 @@ import { statusCommand } from './status/command.js';
 import { storageFields } from './storage/config.js';
 
 const program = new Command('holdfast')
+  // Options after a subcommand are its own: fleet and fleet burst have some of the same name.
+  .enablePositionalOptions()
   .version(VERSION)
   .description('Durable ingest for device fleets: an acked record is on disk and reaches the database exactly once.')
   .addHelpText('after', '\nExamples:\n  holdfast up\n  holdfast edge --help\n  holdfast queue inspect ./data/edge');
@@ -95,6 +98,7 @@ for (const { name, about, fields, example, load } of services) {
     .action(async () => (await load()).main());
 }
 
+program.addCommand(fleetCommand());
 program.addCommand(sendCommand());
 program.addCommand(
   queueCommand(async () => {

@@ -3,44 +3,14 @@
  * Whatever keeps it from answering is part of the answer.
  */
 import { messageOf } from '../../shared/errors.js';
+import { Exposition } from '../../shared/exposition.js';
 
 export interface Sample {
   readonly timeMs: number;
   /** Undefined: nobody answers, and `trouble` says why. */
   readonly waiting: readonly string[] | undefined;
   readonly trouble: string;
-  readonly metrics: Metrics;
-}
-
-/** The values of an exposition, by name; those of one name by their labels. */
-export class Metrics {
-  readonly #values = new Map<string, { readonly labels: string; readonly value: number }[]>();
-
-  /** @param exposition in Prometheus' text format */
-  constructor(exposition: string) {
-    for (const line of exposition.split('\n')) {
-      const match = /^([A-Za-z_:][\w:]*)(?:\{(.*)\})? (\S+)$/.exec(line);
-      if (match === null) continue;
-      const [, name, labels, value] = match as unknown as [string, string, string | undefined, string];
-      const list = this.#values.get(name) ?? [];
-      list.push({ labels: labels ?? '', value: Number(value) });
-      this.#values.set(name, list);
-    }
-  }
-
-  /** The sum over all labels; undefined where the name is not there. */
-  sum(name: string): number | undefined {
-    return this.#values.get(name)?.reduce((sum, { value }) => sum + value, 0);
-  }
-
-  /** The values of a name by one of its labels. */
-  by(name: string, label: string): ReadonlyMap<string, number> {
-    const found = (this.#values.get(name) ?? []).flatMap(({ labels, value }): [string, number][] => {
-      const match = new RegExp(`(?:^|,)${label}="([^"]*)"`).exec(labels);
-      return match === null ? [] : [[match[1]!, value]];
-    });
-    return new Map(found);
-  }
+  readonly metrics: Exposition;
 }
 
 const TIMEOUT_MS = 2_000;
@@ -53,9 +23,9 @@ export async function scrape(address: string): Promise<Sample> {
   const timeMs = performance.now();
   try {
     const [ready, metrics] = await Promise.all([get(address, '/readyz'), get(address, '/metrics')]);
-    return { timeMs, waiting: readWaiting(ready), trouble: '', metrics: new Metrics(metrics) };
+    return { timeMs, waiting: readWaiting(ready), trouble: '', metrics: new Exposition(metrics) };
   } catch (error) {
-    return { timeMs, waiting: undefined, trouble: reasonOf(error), metrics: new Metrics('') };
+    return { timeMs, waiting: undefined, trouble: reasonOf(error), metrics: new Exposition('') };
   }
 }
 

@@ -61,6 +61,8 @@ export class WsEdge {
       const refusal = options.refusalFor?.(device, request.headers.authorization);
       if (refusal !== undefined) {
         this.refusals++;
+        // Whoever is refused may reset the connection.
+        socket.on('error', () => undefined);
         const headers = Object.entries(refusal.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
         socket.end(
           `HTTP/1.1 ${refusal.status} No\r\n${headers.join('')}content-length: 0\r\nconnection: close\r\n\r\n`,

@@ -1,0 +1,91 @@
+import fc from 'fast-check';
+import { test } from 'tap';
+import { resolveEdge } from './edge-address.js';
+import { numbers, parsed } from './options.js';
+import { COMMANDS, parseCommand, parseScript } from './script.js';
+import { SOURCE_DEVICES, sourceAddresses } from './sources.js';
+
+const MS: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000 };
+
+void test('a script is read as it is written, however it is spaced', (t) => {
+  const step = fc.record({
+    amount: fc.nat(1_000),
+    unit: fc.constantFrom('ms', 's', 'm'),
+    command: fc.constantFrom(...COMMANDS),
+    space: fc.constantFrom(' ', '  ', '\t', '\n'),
+  });
+  const property = fc.property(
+    fc.array(step, { maxLength: 6 }),
+    fc.constantFrom(';', ' ; ', ';\n'),
+    (list, separator) => {
+      const steps = list
+        .map((each) => ({ ...each, atMs: each.amount * MS[each.unit]! }))
+        .sort((a, b) => a.atMs - b.atMs);
+      const text = steps
+        .map(({ amount, unit, command, space }) => `${amount}${unit}${space}${command}`)
+        .join(separator);
+      const expected = steps.map(({ atMs, command }) => ({ atMs, command }));
+      return JSON.stringify(parseScript(text)) === JSON.stringify(expected);
+    },
+  );
+  fc.assert(property, { numRuns: 300 });
+  t.end();
+});
+
+void test('what is no script is refused, with the step that is wrong', (t) => {
+  for (const text of [
+    '30s',
+    'offline',
+    '30 offline',
+    '30s sleep',
+    '30s offline now',
+    '-1s quit',
+    '1s offline; 2x quit',
+  ]) {
+    t.throws(() => parseScript(text), { code: 'bad_config', message: /--script/ }, text);
+  }
+  t.throws(() => parseScript('5s offline; 3s online'), /step 2 is before/);
+  t.strictSame(parseScript(''), []);
+  const property = fc.property(fc.string(), (text) => {
+    try {
+      return parseScript(text).every(({ command }) => parseCommand(command) === command);
+    } catch (error) {
+      return (error as { code?: string }).code === 'bad_config';
+    }
+  });
+  fc.assert(property, { numRuns: 500 });
+  t.end();
+});
+
+void test('an option that is not allowed is named with what is', (t) => {
+  t.throws(() => parsed(numbers.devices, '0'), /--devices 0: allowed: a whole number from 1/);
+  t.throws(() => parsed(numbers.size, '10'), /--size 10: allowed/);
+  t.throws(() => parsed(numbers.interval, '1'), /--interval 1: allowed: a time/);
+  t.equal(parsed(numbers.interval, '2s'), 2_000);
+  t.end();
+});
+
+void test('the edge is found by URL, and by nothing else', async (t) => {
+  t.strictSame(await resolveEdge('ws://127.0.0.1:7300'), {
+    host: '127.0.0.1',
+    port: 7300,
+    name: '127.0.0.1',
+    isSecure: false,
+  });
+  t.match(await resolveEdge('wss://[::1]'), { host: '::1', port: 443, isSecure: true });
+  t.match(await resolveEdge('ws://localhost:1'), { name: 'localhost', port: 1 });
+  for (const bad of ['127.0.0.1:7300', 'http://127.0.0.1', 'ws://127.0.0.1/v1/devices', '']) {
+    await t.rejects(resolveEdge(bad), { code: 'bad_config' }, bad);
+  }
+  await t.rejects(resolveEdge('ws://nowhere.invalid'), { code: 'start_failed' });
+});
+
+void test('a fleet on loopback comes from as many addresses as it needs; any other has one machine to come from', (t) => {
+  t.strictSame(sourceAddresses('127.0.0.1', SOURCE_DEVICES), []);
+  const sources = sourceAddresses('127.0.0.1', 300 * SOURCE_DEVICES);
+  t.equal(new Set(sources).size, 300);
+  t.ok(sources.every((source) => /^127\.1\.[01]\.\d{1,3}$/.test(source)));
+  t.strictSame(sourceAddresses('192.0.2.1', 10_000), []);
+  t.throws(() => sourceAddresses('192.0.2.1', 70_000), { code: 'bad_config', message: /several machines/ });
+  t.end();
+});
