@@ -33,6 +33,7 @@ export const edgeFields = {
   memoryBytes: bytes('EDGE_MEMORY', '64MiB', 2 ** 20, 2 ** 36, 'unacked bytes all connections together may have'),
   acceptRate: integer('EDGE_ACCEPT_RATE', 2_000, 1, 1_000_000, 'connections let in a second'),
   acceptBurst: integer('EDGE_ACCEPT_BURST', 2_000, 1, 1_000_000, 'connections let in at once after a quiet time'),
+  requestRate: integer('EDGE_REQUEST_RATE', 50_000, 1, 10_000_000, 'HTTP requests with records served a second'),
   maxDevices: integer('EDGE_MAX_DEVICES', 100_000, 1, 10_000_000, 'connections open at a time'),
   retryAfterMs: duration('EDGE_RETRY_AFTER', '1s', 10, 600_000, 'the middle of what retry-after asks of a device'),
   validatePayloads: flag(
