@@ -18,6 +18,8 @@ import { HttpServer } from './http/server.js';
 import { Ingest } from './ingest.js';
 import { EdgeMetrics } from './metrics.js';
 import { Sessions } from './sessions.js';
+import { UdpEndpoint } from './udp/endpoint.js';
+import { UdpMetrics } from './udp/metrics.js';
 import { WebSocketEndpoint } from './websocket/endpoint.js';
 
 export async function main(): Promise<void> {
@@ -44,6 +46,10 @@ export async function main(): Promise<void> {
   const webSocket = new WebSocketEndpoint(config, admission, sessions, ingest, downlink, metrics);
   const assigned = new AssignedSeqs();
   const records = new RecordsEndpoint(config, admission, ingest, assigned, metrics, new HttpMetrics(registry));
+  const udp =
+    config.udpListen === 'off'
+      ? []
+      : [new UdpEndpoint(config.udpListen, config, ingest, metrics, new UdpMetrics(registry), fail)];
   const waiting: string[] = ['start'];
   registerQueueGauges(registry, 'uplink', () => queue.stats());
 
@@ -54,6 +60,7 @@ export async function main(): Promise<void> {
     ingest,
     downlink,
     sessions,
+    ...udp,
     new HttpServer(config.listen, [webSocket], [records, webSocket]),
     showTitle('edge', () => `:${config.listen.port} devices=${sessions.count} queued=${queue.records}`),
   ]);
