@@ -60,13 +60,15 @@ export class UdpDevice {
     readonly port: number,
     readonly id: string,
     private readonly key: string,
+    /** Says of each datagram, in either direction, whether the network loses it. */
+    private readonly isLost: () => boolean,
   ) {
     this.#socket.on('message', (bytes) => this.#receive(bytes));
   }
 
   /** @param key its token; '' where the edge has no secret */
-  static async open(port: number, id: string, key = ''): Promise<UdpDevice> {
-    const device = new UdpDevice(port, id, key);
+  static async open(port: number, id: string, key = '', isLost = (): boolean => false): Promise<UdpDevice> {
+    const device = new UdpDevice(port, id, key, isLost);
     device.#socket.bind(0, '127.0.0.1');
     await once(device.#socket, 'listening');
     return device;
@@ -80,7 +82,7 @@ export class UdpDevice {
 
   sendBytes(bytes: Uint8Array): void {
     this.sentBytes += bytes.length;
-    this.#socket.send(bytes, this.port, '127.0.0.1');
+    if (!this.isLost()) this.#socket.send(bytes, this.port, '127.0.0.1');
   }
 
   async close(): Promise<void> {
@@ -91,6 +93,7 @@ export class UdpDevice {
 
   #receive(bytes: Buffer): void {
     this.receivedBytes += bytes.length;
+    if (this.isLost()) return;
     const at = 5 + bytes[4]!;
     const magic = bytes.toString('latin1', 0, 4);
     const expected = udpDatagram(this.id, bytes.subarray(at, bytes.length - HMAC_BYTES), this.key, magic);

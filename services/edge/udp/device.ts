@@ -84,6 +84,8 @@ export class UdpDevice implements Replies {
       }
       if (this.#window.has(seq, timeMs)) {
         this.outlet.onResent();
+        // The range may have moved away from it; the ack has to name it all the same.
+        this.#window.note(seq, timeMs);
         resent++;
         return true;
       }

@@ -4,8 +4,8 @@
  * says is true, whatever was lost, restarted or sent to another edge meanwhile.
  *
  * It starts at the first seq it sees and moves with the device: a seq too far behind the gap drops the range before the gap,
- * a seq before the range starts anew there. What is forgotten that way and not yet acked is sent again by the device; then
- * the table's key finds that it is stored.
+ * a seq before the range starts anew there. What was noted last is always named, so a device that sends again what no ack
+ * has named is told of at least one record each time; one whose seqs under way lie within 33 is told of all.
  *
  * Beside it stand the times of the last seqs, because a record is its seq and its time: only what has both is a resend, and
  * is not stored again. A seq that comes with another time is a device that counts anew: all that was known is forgotten.
