@@ -35,7 +35,13 @@ type Environment = Readonly<Record<string, string>>;
 
 const COMMON: Environment = { LOG_LEVEL: 'warn', LOG_FORMAT: 'json' };
 /** No limit of a bench: quotas far over what it writes, and devices let in as fast as they come. */
-const EDGE: Environment = { EDGE_QUOTA: '64GiB', EDGE_ACCEPT_RATE: '100000', EDGE_ACCEPT_BURST: '100000' };
+const EDGE: Environment = {
+  EDGE_QUOTA: '64GiB',
+  EDGE_ACCEPT_RATE: '100000',
+  EDGE_ACCEPT_BURST: '100000',
+  EDGE_REQUEST_RATE: '1000000',
+  EDGE_UDP_LISTEN: 'off',
+};
 const ROUTER: Environment = { ROUTER_QUOTA: '64GiB' };
 
 /** An edge that listens; it serves devices whether or not its router is there. */

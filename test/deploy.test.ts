@@ -281,6 +281,11 @@ const faults: readonly (readonly [what: string, change: Change, problem: RegExp]
     /Service devices: its pods have no port device/,
   ],
   [
+    'datagrams sent to a port of connections',
+    (o) => set(find(o, 'Service', 'devices')['spec']!['ports']![1]!, 'protocol', undefined),
+    /Service devices: port udp speaks UDP, not TCP/,
+  ],
+  [
     'a headless Service',
     (o) => set(find(o, 'Service', 'router')['spec']!, 'clusterIP', undefined),
     /StatefulSet router: Service router is no headless/,
@@ -574,6 +579,11 @@ const composeFaults: readonly (readonly [what: string, change: (compose: Loose) 
     ({ services }) => set(services!['edge']!['environment']!, 'EDGE_ROUTER', 'tcp://router:7300'),
     /router:7300, where nobody listens/,
   ],
+  [
+    'datagrams published as connections',
+    ({ services }) => set(services!['edge']!, 'ports', ['5000:5000']),
+    /edge publishes 5000, where nobody listens/,
+  ],
   ['a published port', ({ services }) => set(services!['edge']!, 'ports', ['7301:7301']), /edge publishes 7301/],
   ['another command', ({ services }) => set(services!['edge']!, 'command', ['router']), /edge runs router/],
   [
@@ -654,16 +664,13 @@ void test('what is documented and deployed names no key that no service reads', 
 
 void test('the image exposes the ports that are listened on, and builds what is there', (t) => {
   const text = readFileSync(packagePath('Dockerfile'), 'utf8');
-  const exposed = /^EXPOSE (.*)$/m.exec(text)![1]!.split(' ').map(Number);
+  const exposed = /^EXPOSE (.*)$/m.exec(text)![1]!.split(' ');
   const listened = Object.values(WIRING).flatMap(({ fields, listens }) =>
     Object.values(fields)
       .filter(({ key }) => Object.values(listens).includes(key))
-      .map(({ fallback }) => Number(fallback!.split(':').at(-1))),
+      .map(({ key, fallback }) => `${fallback!.split(':').at(-1)!}${key === listens['udp'] ? '/udp' : ''}`),
   );
-  t.strictSame(
-    exposed,
-    listened.sort((a, b) => a - b),
-  );
+  t.strictSame(exposed, listened.sort());
   t.match(text, /^ARG BASE=docker\.io\/library\/node:20\.\d+\.\d+-bookworm-slim$/m);
   t.match(text, /^USER \d+:\d+$/m);
   t.ok(readFileSync(packagePath('compose.yaml'), 'utf8').includes(`image: holdfast:${VERSION}`));

@@ -22,11 +22,12 @@ interface Up {
 
 async function prepare(): Promise<Up> {
   const directory = await mkdtemp(join(tmpdir(), 'holdfast-up-'));
-  const ports = await freePorts(13);
+  const ports = await freePorts(14);
   const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin, live, liveAdmin, postgres] = ports;
-  const [shadow, shadowAdmin, downlink] = ports.slice(10);
+  const [shadow, shadowAdmin, downlink, udp] = ports.slice(10);
   const environment = {
     EDGE_LISTEN: `127.0.0.1:${edge!}`,
+    EDGE_UDP_LISTEN: `127.0.0.1:${udp!}`,
     EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin!}`,
     EDGE_ROUTER: `tcp://127.0.0.1:${intake!}`,
     EDGE_DOWNLINK: `tcp://127.0.0.1:${downlink!}`,

@@ -2,16 +2,26 @@
  * Who is let in, whatever protocol a device knocks by: its id, its token, and whether there is room for it, in the order
  * in which the checks cost.
  *
- * The accept rate comes last, so that only devices that could come in draw on it: a token bucket that lets a reconnect
- * storm in at the speed at which it can be served.
+ * The rates come last, so that only devices that could come in draw on them: token buckets, one that lets a reconnect storm
+ * in at the speed at which it can be served, and one for requests that stand by themselves, so that neither kind of device
+ * starves the other.
  */
 import { isDeviceToken } from '../../shared/token.js';
+import { TokenBucket } from './token-bucket.js';
 
 export const DEVICE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 
 /** Why somebody is not let in; a label of metrics. Each protocol has its own code for it. */
 export type RefusalReason =
-  'bad_id' | 'origin' | 'subprotocol' | 'no_credential' | 'credential' | 'stopping' | 'max_devices' | 'accept_rate';
+  | 'bad_id'
+  | 'origin'
+  | 'subprotocol'
+  | 'no_credential'
+  | 'credential'
+  | 'stopping'
+  | 'max_devices'
+  | 'accept_rate'
+  | 'request_rate';
 
 export interface Refused {
   readonly reason: RefusalReason;
@@ -21,10 +31,13 @@ export interface Refused {
 
 export const BAD_ID: Refused = { reason: 'bad_id', message: `a device id matches ${DEVICE_ID.source}` };
 
+const STOPPING: Refused = { reason: 'stopping', message: 'the edge restarts' };
+
 export interface AdmissionOptions {
   readonly deviceSecret: string | undefined;
   readonly acceptRate: number;
   readonly acceptBurst: number;
+  readonly requestRate: number;
   readonly maxDevices: number;
   readonly retryAfterMs: number;
 }
@@ -36,14 +49,15 @@ interface Here {
 }
 
 export class Admission {
-  #tokens: number;
-  #refilledMs = Date.now();
+  readonly #accepts: TokenBucket;
+  readonly #requests: TokenBucket;
 
   constructor(
     private readonly options: AdmissionOptions,
     private readonly here: Here,
   ) {
-    this.#tokens = options.acceptBurst;
+    this.#accepts = new TokenBucket(options.acceptRate, options.acceptBurst);
+    this.#requests = new TokenBucket(options.requestRate, options.requestRate);
   }
 
   /**
@@ -63,25 +77,27 @@ export class Admission {
     const { count, isStopping } = this.here;
     const { maxDevices } = this.options;
     // A connection that was accepted before the listener closed.
-    if (isStopping) return { reason: 'stopping', message: 'the edge restarts' };
+    if (isStopping) return STOPPING;
     if (count >= maxDevices) return this.#later('max_devices', `${maxDevices} devices are connected already`);
-    return this.#draw() ? undefined : this.#later('accept_rate', 'too many devices connect at once');
+    return this.#accepts.draw() ? undefined : this.#later('accept_rate', 'too many devices connect at once');
+  }
+
+  /** Whether one more request may be served that is no session; draws on the request rate. */
+  request(): Refused | undefined {
+    const stopping = this.refuseWhileStopping();
+    if (stopping !== undefined) return stopping;
+    const { requestRate } = this.options;
+    if (this.#requests.draw()) return undefined;
+    return this.#later('request_rate', `more than ${requestRate} requests a second are not served`);
+  }
+
+  /** Whether what began before the edge stops may still bring records. */
+  refuseWhileStopping(): Refused | undefined {
+    return this.here.isStopping ? STOPPING : undefined;
   }
 
   #later(reason: RefusalReason, message: string): Refused {
     const retryAfterSeconds = Math.ceil((this.options.retryAfterMs * (0.5 + Math.random())) / 1000);
     return { reason, message, retryAfterSeconds };
-  }
-
-  #draw(): boolean {
-    const nowMs = Date.now();
-    const { acceptRate, acceptBurst } = this.options;
-    // A clock that was set back must not empty the bucket for as long as it was set back.
-    const elapsedMs = Math.max(0, nowMs - this.#refilledMs);
-    this.#tokens = Math.min(acceptBurst, this.#tokens + (elapsedMs / 1000) * acceptRate);
-    this.#refilledMs = nowMs;
-    if (this.#tokens < 1) return false;
-    this.#tokens--;
-    return true;
   }
 }

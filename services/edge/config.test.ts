@@ -33,6 +33,13 @@ void test('without a secret the edge refuses to listen for others, with exit cod
   }
 });
 
+void test('without a secret the edge refuses datagrams of others too', async (t) => {
+  const keys = { EDGE_LISTEN: '127.0.0.1:0', EDGE_QUEUE: `${t.testdir()}/queue` };
+  const { code, output } = await runEdge({ ...keys, EDGE_UDP_LISTEN: '0.0.0.0:0' });
+  t.equal(code, CONFIG_EXIT_CODE);
+  t.match(output, /EDGE_UDP_LISTEN=\S+ is open to others: set EDGE_DEVICE_SECRET/);
+});
+
 void test('every bad key is named at once, with its value and what is allowed; a secret is not shown', async (t) => {
   const { code, output } = await runEdge({
     EDGE_LISTEN: 'nowhere',
@@ -44,6 +51,7 @@ void test('every bad key is named at once, with its value and what is allowed; a
     EDGE_ROUTER: 'http://router:7310',
     EDGE_DOWNLINK: '127.0.0.1:7321',
     EDGE_ORIGINS: 'https://fine.example,*',
+    EDGE_UDP_LISTEN: 'on',
     EDGE_WINDOWS: '1MiB',
   });
   t.equal(code, CONFIG_EXIT_CODE);
@@ -57,6 +65,7 @@ void test('every bad key is named at once, with its value and what is allowed; a
     /EDGE_DOWNLINK="127\.0\.0\.1:7321" is not allowed; allowed: a ZeroMQ endpoint/,
     /EDGE_ROUTER="http:\/\/router:7310" is not allowed; allowed: a ZeroMQ endpoint/,
     /EDGE_ORIGINS="https:\/\/fine\.example,\*" is not allowed/,
+    /EDGE_UDP_LISTEN="on" is not allowed; allowed: host:port, .*, or off/,
     /EDGE_WINDOWS is not a key of this service; its keys are EDGE_LISTEN, /,
   ]) {
     t.match(output, said);

@@ -2,6 +2,7 @@
 import { MAX_PAYLOAD_BYTES } from '../../shared/batch.js';
 import {
   address,
+  addressOrOff,
   bytes,
   duration,
   endpoint,
@@ -17,6 +18,8 @@ import {
 
 export const edgeFields = {
   listen: address('EDGE_LISTEN', '127.0.0.1:7300', 'where devices connect'),
+  udpListen: addressOrOff('EDGE_UDP_LISTEN', '127.0.0.1:5000', 'where datagrams of devices are received'),
+  udpDevices: integer('EDGE_UDP_DEVICES', 10_000, 1, 10_000_000, 'devices whose datagrams are remembered'),
   adminListen: address('EDGE_ADMIN_LISTEN', '127.0.0.1:7309', 'where /metrics, /healthz and /readyz are served'),
   deviceSecret: secret('EDGE_DEVICE_SECRET', "the key of the devices' tokens; without it only loopback is served"),
   origins: list('EDGE_ORIGINS', '', /^https?:\/\/[^\s/]+$/, 'values of the Origin header that are let in'),
@@ -33,6 +36,7 @@ export const edgeFields = {
   memoryBytes: bytes('EDGE_MEMORY', '64MiB', 2 ** 20, 2 ** 36, 'unacked bytes all connections together may have'),
   acceptRate: integer('EDGE_ACCEPT_RATE', 2_000, 1, 1_000_000, 'connections let in a second'),
   acceptBurst: integer('EDGE_ACCEPT_BURST', 2_000, 1, 1_000_000, 'connections let in at once after a quiet time'),
+  requestRate: integer('EDGE_REQUEST_RATE', 50_000, 1, 10_000_000, 'HTTP requests with records served a second'),
   maxDevices: integer('EDGE_MAX_DEVICES', 100_000, 1, 10_000_000, 'connections open at a time'),
   retryAfterMs: duration('EDGE_RETRY_AFTER', '1s', 10, 600_000, 'the middle of what retry-after asks of a device'),
   validatePayloads: flag(
@@ -51,9 +55,11 @@ export function readEdgeConfig(environment?: Readonly<Record<string, string | un
 
 function checkEdge(config: EdgeConfig): readonly string[] {
   const problems: string[] = [];
-  const { host, port } = config.listen;
-  if (config.deviceSecret === undefined && !isLoopback(host)) {
-    problems.push(`EDGE_LISTEN=${host}:${port} is open to others: set EDGE_DEVICE_SECRET, or listen on 127.0.0.1`);
+  const listening = { EDGE_LISTEN: config.listen, EDGE_UDP_LISTEN: config.udpListen };
+  for (const [key, address] of Object.entries(listening)) {
+    if (address === 'off' || config.deviceSecret !== undefined || isLoopback(address.host)) continue;
+    const { host, port } = address;
+    problems.push(`${key}=${host}:${port} is open to others: set EDGE_DEVICE_SECRET, or listen on 127.0.0.1`);
   }
   if (config.payloadBytes > config.frameBytes) {
     problems.push(`EDGE_PAYLOAD_LIMIT=${config.payloadBytes} is over EDGE_FRAME_LIMIT=${config.frameBytes}`);

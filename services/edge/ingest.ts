@@ -15,7 +15,7 @@ import type { Queue } from '../../shared/queue/queue.js';
 import type { EdgeMetrics } from './metrics.js';
 import { FRAME_HEADER_BYTES } from './binary-frames.js';
 import { MAX_TIME_MS } from './record-rules.js';
-import type { DeviceSession, Ending, Share } from './session.js';
+import type { DeviceSession, Ending, Room, Share } from './session.js';
 
 export interface IngestOptions {
   readonly payloadBytes: number;
@@ -120,7 +120,7 @@ export class Ingest implements Part {
     return true;
   }
 
-  #isFull(session: DeviceSession, bytes: number, receivedMs: number): 'window' | 'memory' | 'queue' | undefined {
+  #isFull(session: DeviceSession, bytes: number, receivedMs: number): Room | undefined {
     const { windowBytes, memoryBytes } = this.options;
     if (session.unackedBytes + bytes > windowBytes) return 'window';
     if (this.#takenBytes + bytes > memoryBytes) return 'memory';
@@ -229,7 +229,7 @@ export class Ingest implements Part {
     for (const { session, bytes } of group.shares) {
       session.unackedBytes -= bytes;
       this.metrics.rejected.inc({ reason: 'queue' });
-      session.close(this.#noRoom());
+      session.close(this.#noRoom('queue'));
     }
   }
 
@@ -237,14 +237,14 @@ export class Ingest implements Part {
    * Takes nothing more from a device, and closes it once what was taken is acked: a frame that fills the window by itself
    * would otherwise be sent again, whole, for ever.
    */
-  #sendAway(session: DeviceSession, reason: 'window' | 'memory' | 'queue'): false {
-    this.metrics.rejected.inc({ reason });
-    session.closeWhenAcked(this.#noRoom());
+  #sendAway(session: DeviceSession, room: Room): false {
+    this.metrics.rejected.inc({ reason: room });
+    session.closeWhenAcked(this.#noRoom(room));
     return false;
   }
 
-  #noRoom(): Ending {
-    return { why: 'no_room', retryAfterMs: Math.round(this.options.retryAfterMs * (0.5 + Math.random())) };
+  #noRoom(room: Room): Ending {
+    return { why: 'no_room', room, retryAfterMs: Math.round(this.options.retryAfterMs * (0.5 + Math.random())) };
   }
 
   #recycle(group: Group): void {

@@ -106,8 +106,13 @@ function takeElement(
   }
 }
 
-/** @returns undefined where it is a question */
-function readElement(
+/**
+ * One value of a frame as a record.
+ * @param at where the value starts in the frame, or white space before it
+ * @returns undefined where it is a question
+ * @throws RecordError
+ */
+export function readElement(
   frame: Buffer,
   element: unknown,
   at: number,

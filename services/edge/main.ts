@@ -7,14 +7,19 @@ import { Monitor } from '../../shared/monitor.js';
 import { Queue } from '../../shared/queue/queue.js';
 import { showTitle } from '../../shared/title.js';
 import { Admission } from './admission.js';
+import { AssignedSeqs } from './assigned-seq.js';
 import { readEdgeConfig } from './config.js';
 import { Downlink, type Receiver } from './downlink.js';
 import { DownlinkMetrics } from './downlink-metrics.js';
 import type { ForwardSettings } from './forward.js';
+import { HttpMetrics } from './http/metrics.js';
+import { RecordsEndpoint } from './http/records.js';
 import { HttpServer } from './http/server.js';
 import { Ingest } from './ingest.js';
 import { EdgeMetrics } from './metrics.js';
 import { Sessions } from './sessions.js';
+import { UdpEndpoint } from './udp/endpoint.js';
+import { UdpMetrics } from './udp/metrics.js';
 import { WebSocketEndpoint } from './websocket/endpoint.js';
 
 export async function main(): Promise<void> {
@@ -39,6 +44,12 @@ export async function main(): Promise<void> {
   const sessions: Sessions = new Sessions(ingest, downlink, metrics);
   const admission = new Admission(config, sessions);
   const webSocket = new WebSocketEndpoint(config, admission, sessions, ingest, downlink, metrics);
+  const assigned = new AssignedSeqs();
+  const records = new RecordsEndpoint(config, admission, ingest, assigned, metrics, new HttpMetrics(registry));
+  const udp =
+    config.udpListen === 'off'
+      ? []
+      : [new UdpEndpoint(config.udpListen, config, ingest, metrics, new UdpMetrics(registry), fail)];
   const waiting: string[] = ['start'];
   registerQueueGauges(registry, 'uplink', () => queue.stats());
 
@@ -49,7 +60,8 @@ export async function main(): Promise<void> {
     ingest,
     downlink,
     sessions,
-    new HttpServer(config.listen, [webSocket]),
+    ...udp,
+    new HttpServer(config.listen, [webSocket], [records, webSocket]),
     showTitle('edge', () => `:${config.listen.port} devices=${sessions.count} queued=${queue.records}`),
   ]);
   waiting.length = 0;

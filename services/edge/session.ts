@@ -3,11 +3,14 @@
 /** Why a record was not taken, as the device is told (DESIGN: device protocol). */
 export type RecordErrorCode = 'bad_json' | 'bad_record' | 'bad_seq' | 'bad_time' | 'too_large' | 'refused';
 
+/** What there is no room in: the device's own window, the edge's memory, or its queue. */
+export type Room = 'window' | 'memory' | 'queue';
+
 /** Why a session ends, as the edge says it; each protocol has its own code for it. */
 export type Ending =
   | { readonly why: 'malformed' | 'taken_over' | 'restart' }
   /** There is no room for its records; it may come back with them after a while. */
-  | { readonly why: 'no_room'; readonly retryAfterMs: number };
+  | { readonly why: 'no_room'; readonly room: Room; readonly retryAfterMs: number };
 
 /** What the ingest tells a device; each protocol has its own words for it. */
 export interface Replies {

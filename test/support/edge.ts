@@ -29,6 +29,7 @@ export class TestEdge {
     readonly routerPort: number,
     /** Where it looks for shadow: a TestDownlink, or nobody. */
     readonly downlinkPort: number,
+    readonly udpPort: number,
     readonly process: ServiceProcess,
   ) {}
 
@@ -39,10 +40,11 @@ export class TestEdge {
    */
   static async start(keys: Readonly<Record<string, string>> = {}, launcher: readonly string[] = []): Promise<TestEdge> {
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-edge-'));
-    const ports = (await freePorts(4)) as [number, number, number, number];
-    const [port, adminPort, routerPort, downlinkPort] = ports;
+    const ports = (await freePorts(5)) as [number, number, number, number, number];
+    const [port, adminPort, routerPort, downlinkPort, udpPort] = ports;
     const environment = {
       EDGE_LISTEN: `127.0.0.1:${port}`,
+      EDGE_UDP_LISTEN: `127.0.0.1:${udpPort}`,
       EDGE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
       EDGE_QUEUE: join(directory, 'queue'),
       EDGE_ROUTER: `tcp://127.0.0.1:${routerPort}`,
@@ -50,7 +52,7 @@ export class TestEdge {
       ...keys,
     };
     const process = new ServiceProcess(['edge'], environment, adminPort, launcher);
-    const edge = new TestEdge(directory, port, adminPort, routerPort, downlinkPort, process);
+    const edge = new TestEdge(directory, port, adminPort, routerPort, downlinkPort, udpPort, process);
     try {
       await process.start();
     } catch (error) {

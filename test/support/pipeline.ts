@@ -20,6 +20,8 @@ export class Pipeline {
     readonly postgres: TestPostgres,
     readonly services: Readonly<Record<PipelineService, ServiceProcess>>,
     readonly edgeUrl: string,
+    /** Where the edge takes datagrams. */
+    readonly udpPort: number,
     /** What each service was given: more processes of the same pipeline start from it. */
     readonly environment: Readonly<Record<string, string>>,
   ) {}
@@ -27,9 +29,10 @@ export class Pipeline {
   static async start({ environment = {}, root }: PipelineOptions = {}): Promise<Pipeline> {
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-pipeline-'));
     const postgres = await TestPostgres.start();
-    const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin] = await freePorts(7);
+    const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin, udp] = await freePorts(8);
     const keys = {
       EDGE_LISTEN: `127.0.0.1:${edge!}`,
+      EDGE_UDP_LISTEN: `127.0.0.1:${udp!}`,
       EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin!}`,
       EDGE_QUEUE: join(directory, 'edge'),
       EDGE_ROUTER: `tcp://127.0.0.1:${intake!}`,
@@ -52,7 +55,7 @@ export class Pipeline {
       storage: service('storage', storageAdmin!),
     };
     await Promise.all(Object.values(services).map((each) => each.start()));
-    return new Pipeline(directory, postgres, services, `ws://127.0.0.1:${edge!}`, keys);
+    return new Pipeline(directory, postgres, services, `ws://127.0.0.1:${edge!}`, udp!, keys);
   }
 
   /** Ends everything and removes the directory. */

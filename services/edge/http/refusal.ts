@@ -2,7 +2,7 @@
 import type { HttpResponse } from '../../../shared/uws.js';
 import type { RefusalReason, Refused } from '../admission.js';
 
-const STATUS: Readonly<Record<RefusalReason, string>> = {
+export const STATUS: Readonly<Record<RefusalReason, string>> = {
   bad_id: '400 Bad Request',
   origin: '403 Forbidden',
   subprotocol: '400 Bad Request',
@@ -11,6 +11,7 @@ const STATUS: Readonly<Record<RefusalReason, string>> = {
   stopping: '503 Service Unavailable',
   max_devices: '503 Service Unavailable',
   accept_rate: '429 Too Many Requests',
+  request_rate: '429 Too Many Requests',
 };
 
 /** Answers with the status of the refusal, and its message in words. */

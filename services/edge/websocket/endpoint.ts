@@ -8,7 +8,7 @@ import type { Admission } from '../admission.js';
 import { readBinaryFrame, type BinaryLimits } from '../binary-frames.js';
 import type { Downlink } from '../downlink.js';
 import { refuse } from '../http/refusal.js';
-import type { Routes } from '../http/server.js';
+import type { Requests, Routes } from '../http/server.js';
 import type { Ingest } from '../ingest.js';
 import { readJsonFrame } from '../json-frames.js';
 import type { EdgeMetrics } from '../metrics.js';
@@ -30,7 +30,7 @@ const UNREAD_REPLY_BYTES = 64 * 1024;
 const IDLE_TIMEOUT_SECONDS = 120;
 const DEVICES_PATH = '/v1/devices/';
 
-export class WebSocketEndpoint implements Routes {
+export class WebSocketEndpoint implements Routes, Requests {
   readonly #clock = new TurnClock();
 
   constructor(
@@ -43,18 +43,23 @@ export class WebSocketEndpoint implements Routes {
   ) {}
 
   addTo(app: TemplatedApp): void {
-    app
-      .ws<UserData>(`${DEVICES_PATH}*`, {
-        maxPayloadLength: FRAME_SLACK * this.options.frameBytes,
-        maxBackpressure: UNREAD_REPLY_BYTES,
-        idleTimeout: IDLE_TIMEOUT_SECONDS,
-        sendPingsAutomatically: true,
-        upgrade: (response, request, context) => this.#upgrade(response, request, context),
-        open: (socket) => this.#open(socket),
-        message: (socket, message, isBinary) => this.#message(socket.getUserData().connection, message, isBinary),
-        close: (socket) => this.#close(socket.getUserData().connection),
-      })
-      .any(`${DEVICES_PATH}*`, answerPlain);
+    app.ws<UserData>(`${DEVICES_PATH}*`, {
+      maxPayloadLength: FRAME_SLACK * this.options.frameBytes,
+      maxBackpressure: UNREAD_REPLY_BYTES,
+      idleTimeout: IDLE_TIMEOUT_SECONDS,
+      sendPingsAutomatically: true,
+      upgrade: (response, request, context) => this.#upgrade(response, request, context),
+      open: (socket) => this.#open(socket),
+      message: (socket, message, isBinary) => this.#message(socket.getUserData().connection, message, isBinary),
+      close: (socket) => this.#close(socket.getUserData().connection),
+    });
+  }
+
+  /** What asks for no upgrade hears what is spoken here. */
+  serve(response: HttpResponse, request: HttpRequest): boolean {
+    if (!request.getUrl().startsWith(DEVICES_PATH)) return false;
+    answerPlain(response);
+    return true;
   }
 
   #upgrade(response: HttpResponse, request: HttpRequest, context: us_socket_context_t): void {

@@ -1,5 +1,6 @@
 /** What an upgrade request says of its device: its id, its token, and the subprotocol it wants to speak. */
-import { BAD_ID, DEVICE_ID, type Admission, type Refused } from '../admission.js';
+import { BAD_ID, type Admission, type Refused } from '../admission.js';
+import { bearerToken, decodeId, refuseOrigin } from '../http/caller.js';
 
 export type Protocol = 'json' | 'binary';
 
@@ -34,9 +35,8 @@ export interface Admitted {
 export function admit(request: UpgradeRequest, origins: readonly string[], admission: Admission): Admitted | Refused {
   const deviceId = decodeId(request.id);
   if (deviceId === undefined) return BAD_ID;
-  if (request.origin !== '' && !origins.includes(request.origin)) {
-    return { reason: 'origin', message: 'this Origin is not on the list of EDGE_ORIGINS' };
-  }
+  const refusedOrigin = refuseOrigin(request.origin, origins);
+  if (refusedOrigin !== undefined) return refusedOrigin;
   const offered = request.offered.split(',').map((name) => name.trim());
   const answer = request.offered === '' ? '' : offered.find((name) => PROTOCOLS.has(name));
   if (answer === undefined) {
@@ -49,16 +49,7 @@ export function admit(request: UpgradeRequest, origins: readonly string[], admis
 }
 
 function tokenOf(authorization: string, offered: readonly string[]): string | undefined {
-  const bearer = /^Bearer +(\S+)$/i.exec(authorization)?.[1];
-  return bearer ?? offered.find((name) => name.startsWith(TOKEN_PREFIX))?.slice(TOKEN_PREFIX.length);
-}
-
-function decodeId(encoded: string): string | undefined {
-  try {
-    const id = decodeURIComponent(encoded);
-    return DEVICE_ID.test(id) ? id : undefined;
-  } catch {
-    // Not percent-encoded text: no id either.
-    return undefined;
-  }
+  return (
+    bearerToken(authorization) ?? offered.find((name) => name.startsWith(TOKEN_PREFIX))?.slice(TOKEN_PREFIX.length)
+  );
 }

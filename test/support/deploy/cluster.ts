@@ -2,7 +2,7 @@
  * A set of manifests with everything resolved that a cluster would resolve: the environment of each container, with the
  * values of ConfigMaps and Secrets, and which pods stand behind the name of a Service.
  */
-import type { Container, KubernetesObject, Labels, Workload } from './objects.js';
+import type { Container, ContainerPort, KubernetesObject, Labels, Workload } from './objects.js';
 import { ofKind, selects, workloadsOf } from './objects.js';
 import type { Connection, Environment } from './wiring.js';
 import { connectionsOf, WIRING } from './wiring.js';
@@ -123,9 +123,14 @@ function resolve(from: string, { key, host, port }: Connection, cluster: Cluster
 }
 
 /** The number of a port of a workload's pods; NaN where there is none. */
-export function containerPort({ pod }: Workload, port: string | number): number {
+export function containerPort(workload: Workload, port: string | number): number {
+  return portOf(workload, port)?.containerPort ?? Number.NaN;
+}
+
+/** A port of a workload's pods, by its name or number. */
+export function portOf({ pod }: Workload, port: string | number): ContainerPort | undefined {
   const ports = pod.containers.flatMap((container) => container.ports ?? []);
-  return ports.find(({ name, containerPort: number }) => name === port || number === port)?.containerPort ?? Number.NaN;
+  return ports.find(({ name, containerPort: number }) => name === port || number === port);
 }
 
 function adminPort({ objects }: Cluster, service: string): number {

@@ -105,8 +105,10 @@ function problemsOfRun(name: string, service: ComposeService, services: Compose[
   const problems = problemsOfEnvironment(name, environment);
   const wiring = WIRING[name];
   if (wiring === undefined) return problems;
-  const listening = [...listeningPorts(name, environment).values()];
-  for (const port of ports.map((published) => Number(published.split(':').at(-1)))) {
+  const listening = [...listeningPorts(name, environment)].map(([portName, port]) =>
+    portName === 'udp' ? `${port}/udp` : String(port),
+  );
+  for (const port of ports.map((published) => published.split(':').at(-1)!)) {
     if (!listening.includes(port)) problems.push(`${name} publishes ${port}, where nobody listens`);
   }
   const hasAdmin = wiring.listens['admin'] !== undefined;

@@ -28,7 +28,7 @@ export interface Container {
   readonly args?: readonly string[];
   readonly envFrom?: readonly { configMapRef?: { name: string } }[];
   readonly env?: readonly { name: string; value?: string; valueFrom?: { secretKeyRef?: KeyRef } }[];
-  readonly ports?: readonly { name: string; containerPort: number }[];
+  readonly ports?: readonly ContainerPort[];
   readonly startupProbe?: Probe;
   readonly livenessProbe?: Probe;
   readonly readinessProbe?: Probe;
@@ -40,6 +40,13 @@ export interface Container {
     readonly capabilities?: { readonly drop?: readonly string[] };
   };
   readonly volumeMounts?: readonly { name: string; mountPath: string; subPath?: string }[];
+}
+
+export interface ContainerPort {
+  readonly name: string;
+  readonly containerPort: number;
+  /** TCP where none is given. */
+  readonly protocol?: string;
 }
 
 export interface PodSpec {
@@ -75,7 +82,7 @@ export interface Spec {
   readonly serviceName?: string;
   readonly replicas?: number;
   readonly clusterIP?: string;
-  readonly ports?: readonly { name: string; port: number; targetPort: string | number }[];
+  readonly ports?: readonly { name: string; port: number; targetPort: string | number; protocol?: string }[];
   readonly volumeClaimTemplates?: readonly {
     metadata: { name: string };
     spec: { resources: { requests: { storage: string } } };

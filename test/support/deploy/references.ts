@@ -1,5 +1,5 @@
 /** What a schema cannot say of manifests: that names and selectors in one object fit the objects that they mean. */
-import { type Cluster, containerPort } from './cluster.js';
+import { type Cluster, portOf } from './cluster.js';
 import {
   ofKind,
   selects,
@@ -94,9 +94,12 @@ function problemsOfPod({ kind, name, pod, spec }: Workload, { objects }: Cluster
 function problemsOfService(service: KubernetesObject, workloads: readonly Workload[]): string[] {
   const selected = workloads.filter(({ labels }) => selects({ matchLabels: service.spec?.selector as Labels }, labels));
   if (selected.length !== 1) return [`${titleOf(service)} selects ${selected.length} workloads`];
-  return (service.spec?.ports ?? [])
-    .filter(({ targetPort }) => Number.isNaN(containerPort(selected[0]!, targetPort)))
-    .map(({ targetPort }) => `${titleOf(service)}: its pods have no port ${targetPort}`);
+  return (service.spec?.ports ?? []).flatMap(({ targetPort, protocol = 'TCP' }) => {
+    const found = portOf(selected[0]!, targetPort);
+    if (found === undefined) return [`${titleOf(service)}: its pods have no port ${targetPort}`];
+    const spoken = found.protocol ?? 'TCP';
+    return spoken === protocol ? [] : [`${titleOf(service)}: port ${targetPort} speaks ${spoken}, not ${protocol}`];
+  });
 }
 
 function problemsOfSelector(object: KubernetesObject, workloads: readonly Workload[]): string[] {

@@ -1,0 +1,37 @@
+/** The counters of UDP. What the kernel drops because its buffer is full is not among them: see RcvbufErrors of /proc/net/snmp. */
+import { Counter, type Registry } from '../../../shared/metrics.js';
+
+export class UdpMetrics {
+  readonly received;
+  readonly refused;
+  readonly sent;
+  readonly unsent;
+  readonly resent;
+
+  constructor(registry: Registry) {
+    const registers = [registry];
+    this.received = new Counter({ name: 'holdfast_udp_received_total', help: 'datagrams that came', registers });
+    this.refused = new Counter({
+      name: 'holdfast_udp_refused_total',
+      help: 'datagrams of which nothing was taken, by reason',
+      labelNames: ['reason'],
+      registers,
+    });
+    this.sent = new Counter({
+      name: 'holdfast_udp_sent_total',
+      help: 'datagrams that were sent, by type',
+      labelNames: ['type'],
+      registers,
+    });
+    this.unsent = new Counter({
+      name: 'holdfast_udp_unsent_total',
+      help: 'datagrams that the network did not take',
+      registers,
+    });
+    this.resent = new Counter({
+      name: 'holdfast_udp_resent_total',
+      help: 'records that were known to be stored, and were acked again',
+      registers,
+    });
+  }
+}
