@@ -312,6 +312,11 @@ bool RecordLog::readFailed(uint32_t index) {
   return true;
 }
 
+uint64_t RecordLog::oldestSeq(uint64_t seq) const {
+  const bool isBefore = count_ > 0 && seq < table_[0].firstSeq;
+  return isBefore ? table_[0].firstSeq : seq + 1;
+}
+
 uint32_t RecordLog::usedBytes() const {
   uint32_t bytes = 0;
   for (uint32_t i = 0; i < count_; i++) bytes += table_[i].bytes;

@@ -119,6 +119,8 @@ class RecordLog {
 
   uint64_t ackedSeq() const { return acked_; }
   uint64_t nextSeq() const { return nextSeq_; }
+  /** The first seq behind `seq` that the log can hold: there is a gap where a wiped log went on from its reserve. */
+  uint64_t oldestSeq(uint64_t seq) const;
   /** The last seq that is in flash. */
   uint64_t syncedSeq() const { return count_ == 0 ? acked_ : active().lastSeq; }
   /** The time of the newest record in flash, ms; 0: there is none. */
