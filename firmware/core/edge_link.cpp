@@ -161,7 +161,12 @@ void EdgeLink::takeMessage() {
   const char* text = reinterpret_cast<const char*>(bytes) + kDownHeaderBytes;
   const size_t size = reader_.payloadBytes() - kDownHeaderBytes;
   const uint64_t number = getSeq(bytes + 8);
-  switch (static_cast<Down>(bytes[0])) {
+  const auto type = static_cast<Down>(bytes[0]);
+  if (state_ == State::hello && type != Down::hello) {
+    end("the edge did not say hello", 0, false);
+    return;
+  }
+  switch (type) {
     case Down::ack:
       takeAck(number);
       break;

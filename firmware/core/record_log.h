@@ -7,8 +7,8 @@
  * Records gather in a page of RAM and go to flash together: at `sync`, or when the page is full. The number of
  * syncs is what wears flash (LittleFS rewrites the last block of a file at each), so call it once for several records.
  *
- * Segments (segment.h) follow each other. A segment goes when all of it is acked and the position (position_log.h) that
- * says so is saved. The last one stays: the next seq and the device's idea of the time are read from it. Behind an
+ * Segments (segment.h) follow each other. A segment goes when all of it is acked; the position
+ * (position_log.h) is saved then, and whenever the loop asks for it. The last segment stays: the next seq and the device's idea of the time are read from it. Behind an
  * unreadable end nothing is appended; the next write begins another segment.
  *
  * Flash is bounded: `maxSegments` of `segmentBytes`, and for a moment one more. When they are full, `dropOldest` removes
