@@ -1,7 +1,7 @@
 /**
  * The commands that this device was handed since its start, so that it does each once: the edge sends a command on
- * every new connection until its result is applied. A hash of the id is kept, of the last 16. After a reboot a command whose
- * result did not arrive comes again.
+ * every new connection until its result is applied. A hash of the id is kept, of the last 16. After a reboot a command
+ * whose result did not arrive comes again.
  */
 #pragma once
 #include <cstddef>

@@ -83,8 +83,10 @@ void EdgeLink::receive() {
     }
     heardMs_ = nowMs_;
     isPinged_ = false;
-    if (state_ == State::answer) readAnswer(bytes, static_cast<size_t>(size));
-    else takeIncoming(bytes, static_cast<size_t>(size));
+    if (state_ == State::answer)
+      readAnswer(bytes, static_cast<size_t>(size));
+    else
+      takeIncoming(bytes, static_cast<size_t>(size));
   }
 }
 
@@ -106,8 +108,10 @@ void EdgeLink::readAnswer(const uint8_t* data, size_t size) {
 void EdgeLink::judgeAnswer() {
   const int status = response_.status();
   if (status == 101) {
-    if (handshake_.isAnswer(response_)) state_ = State::hello;
-    else end("the answer is to another request", 0, false);
+    if (handshake_.isAnswer(response_))
+      state_ = State::hello;
+    else
+      end("the answer is to another request", 0, false);
     return;
   }
   char reason[40];
@@ -345,7 +349,8 @@ bool EdgeLink::flushPart(uint8_t*& at, size_t& left) {
 void EdgeLink::end(const char* reason, uint64_t extraMs, bool isRefused) {
   transport_.close();
   state_ = State::waiting;
-  const uint64_t jitterMs = isRefused ? kRefusedWaitMs / 2 + random_.next() % (kRefusedWaitMs / 2) : backoff_.next(random_);
+  const uint64_t jitterMs =
+      isRefused ? kRefusedWaitMs / 2 + random_.next() % (kRefusedWaitMs / 2) : backoff_.next(random_);
   const uint64_t waitMs = (extraMs < kMaxRetryAfterMs ? extraMs : kMaxRetryAfterMs) + jitterMs;
   retryAtMs_ = nowMs_ + waitMs;
   events_.onEnd(reason, waitMs);

@@ -1,16 +1,17 @@
 /**
- * The device's link to its edge: sends what the log holds, and hears what the edge says. Driven by `poll`, without threads.
+ * The device's link to its edge: sends what the log holds, and hears what the edge says. Driven by `poll`, without
+ * threads.
  *
  *   waiting → connect, handshake → opening → hello → open → waiting
  *
  * Every session begins behind the last acked record, sends frames of as many records as fit the buffer, and has no more
  * bytes under way than the edge's window. A wait has full jitter; to it comes what the edge asked for (close 1013
- * `retry-after:<ms>`, Retry-After of 429 and 503). An edge that refuses this device for good (any other 4xx), or serves it
- * elsewhere (4409), is asked again minutes later only.
+ * `retry-after:<ms>`, Retry-After of 429 and 503). An edge that refuses this device for good (any other 4xx), or serves
+ * it elsewhere (4409), is asked again minutes later only.
  *
- * An error that names a record means that it is done and not stored; it is told and counted. One that names none (a frame
- * over the edge's limit, say) may stand for any record under way, and the next ack would pass over it: the session is cut, and
- * what was under way is sent again one record at a time, which shows whose fault it is.
+ * An error that names a record means that it is done and not stored; it is told and counted. One that names none (a
+ * frame over the edge's limit, say) may stand for any record under way, and the next ack would pass over it: the
+ * session is cut, and what was under way is sent again one record at a time, which shows whose fault it is.
  */
 #pragma once
 #include "backoff.h"

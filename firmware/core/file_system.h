@@ -1,9 +1,9 @@
 /**
- * What the log asks of a file system. No file stays open between calls: the log's state is then the files alone, whatever
- * fails in between, and LittleFS shows a file that was open before an append as it was then.
+ * What the log asks of a file system. No file stays open between calls: the log's state is then the files alone,
+ * whatever fails in between, and LittleFS shows a file that was open before an append as it was then.
  *
- * On the device this is LittleFS behind the POSIX calls of ESP-IDF's VFS, not Arduino's File: its flush() returns nothing,
- * and a log must hear that a sync has failed.
+ * On the device this is LittleFS behind the POSIX calls of ESP-IDF's VFS, not Arduino's File: its flush() returns
+ * nothing, and a log must hear that a sync has failed.
  */
 #pragma once
 #include <cstddef>

@@ -1,8 +1,9 @@
 /**
  * What is under way on one connection, and which records were refused before their turn.
  *
- * Acks are cumulative and name the last record; a refusal names one record. A refused record that is not the oldest waits
- * here until an ack passes over it, and is not sent again meanwhile. The list is short: records are refused for bugs.
+ * Acks are cumulative and name the last record; a refusal names one record. A refused record that is not the oldest
+ * waits here until an ack passes over it, and is not sent again meanwhile. The list is short: records are refused for
+ * bugs.
  */
 #pragma once
 #include "record.h"
@@ -33,8 +34,10 @@ class Flight {
       count_--;
     }
     for (uint32_t i = 0; i < refusedCount_;) {
-      if (refused_[i] <= seq) refused_[i] = refused_[--refusedCount_];
-      else i++;
+      if (refused_[i] <= seq)
+        refused_[i] = refused_[--refusedCount_];
+      else
+        i++;
     }
   }
 

@@ -42,11 +42,12 @@ size_t Handshake::request(const EdgeAddress& address, Random& random, char* text
   for (size_t i = 0; i < sizeof nonce; i += 4) putU32(nonce + i, random.next());
   encodeBase64(nonce, sizeof nonce, key_);
   const bool hasToken = *token != '\0';
-  const int length = snprintf(text, size,
-                              "GET /v1/devices/%s HTTP/1.1\r\nHost: %s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                              "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Protocol: %s\r\n%s%s%s\r\n",
-                              address.deviceId, address.host, static_cast<unsigned>(address.port), key_, kSubprotocol,
-                              hasToken ? "Authorization: Bearer " : "", token, hasToken ? "\r\n" : "");
+  const int length =
+      snprintf(text, size,
+               "GET /v1/devices/%s HTTP/1.1\r\nHost: %s:%u\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+               "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Protocol: %s\r\n%s%s%s\r\n",
+               address.deviceId, address.host, static_cast<unsigned>(address.port), key_, kSubprotocol,
+               hasToken ? "Authorization: Bearer " : "", token, hasToken ? "\r\n" : "");
   return length > 0 && static_cast<size_t>(length) < size ? static_cast<size_t>(length) : 0;
 }
 

@@ -1,11 +1,11 @@
 /**
  * The acked position on flash: every record through it is done.
  *
- * Entries of 16 bytes, `u32 crc of the rest | u32 magic "HFP1" | f64 seq`, are appended to one of two files, so that an ack
- * costs an entry and no rewrite. A file of 32 entries (512 bytes) is what LittleFS keeps inside the directory's own block:
- * an append is one small commit there. A full file, or one with a torn end, is succeeded by the other: the entry is
- * written there first and the full one removed after. The greatest valid seq of both files counts, so it does not matter
- * where the power fails: a position never goes back behind one that was saved.
+ * Entries of 16 bytes, `u32 crc of the rest | u32 magic "HFP1" | f64 seq`, are appended to one of two files, so that an
+ * ack costs an entry and no rewrite. A file of 32 entries (512 bytes) is what LittleFS keeps inside the directory's own
+ * block: an append is one small commit there. A full file, or one with a torn end, is succeeded by the other: the entry
+ * is written there first and the full one removed after. The greatest valid seq of both files counts, so it does not
+ * matter where the power fails: a position never goes back behind one that was saved.
  */
 #pragma once
 #include "file_system.h"

@@ -34,22 +34,32 @@ Request Provisioning::take(uint8_t byte) {
 
 Request Provisioning::takeLine() {
   char* rest = cutWord(line_);
-  if (strcmp(line_, "set") == 0) change(rest, false);
-  else if (strcmp(line_, "add") == 0) change(rest, true);
-  else if (strcmp(line_, "unset") == 0) unset(rest);
-  else if (strcmp(line_, "show") == 0) show();
-  else if (strcmp(line_, "status") == 0) return Request::status;
-  else if (strcmp(line_, "restart") == 0) return Request::restart;
-  else if (strcmp(line_, "format") == 0) return Request::format;
-  else fail("set, add, unset, show, status, restart or format, not ", line_);
+  if (strcmp(line_, "set") == 0)
+    change(rest, false);
+  else if (strcmp(line_, "add") == 0)
+    change(rest, true);
+  else if (strcmp(line_, "unset") == 0)
+    unset(rest);
+  else if (strcmp(line_, "show") == 0)
+    show();
+  else if (strcmp(line_, "status") == 0)
+    return Request::status;
+  else if (strcmp(line_, "restart") == 0)
+    return Request::restart;
+  else if (strcmp(line_, "format") == 0)
+    return Request::format;
+  else
+    fail("set, add, unset, show, status, restart or format, not ", line_);
   return Request::none;
 }
 
 void Provisioning::change(char* words, bool isMore) {
   const char* value = cutWord(words);
   const Setting* setting = findSetting(words);
-  if (setting == nullptr) fail("there is no setting ", words);
-  else write(*setting, value, isMore);
+  if (setting == nullptr)
+    fail("there is no setting ", words);
+  else
+    write(*setting, value, isMore);
 }
 
 void Provisioning::write(const Setting& setting, const char* value, bool isMore) {
@@ -61,15 +71,21 @@ void Provisioning::write(const Setting& setting, const char* value, bool isMore)
     return;
   }
   memcpy(value_ + length, value, more + 1);
-  if (!setting.isValid(value_)) fail("not allowed: ", setting.allowed);
-  else if (!store_.write(setting.name, value_)) fail("could not be written: ", setting.name);
-  else printer_.print("ok\n");
+  if (!setting.isValid(value_))
+    fail("not allowed: ", setting.allowed);
+  else if (!store_.write(setting.name, value_))
+    fail("could not be written: ", setting.name);
+  else
+    printer_.print("ok\n");
 }
 
 void Provisioning::unset(const char* name) {
-  if (findSetting(name) == nullptr) fail("there is no setting ", name);
-  else if (!store_.erase(name)) fail("could not be erased: ", name);
-  else printer_.print("ok\n");
+  if (findSetting(name) == nullptr)
+    fail("there is no setting ", name);
+  else if (!store_.erase(name))
+    fail("could not be erased: ", name);
+  else
+    printer_.print("ok\n");
 }
 
 void Provisioning::show() {

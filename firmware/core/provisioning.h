@@ -7,8 +7,8 @@
  *   show                  every setting; of a secret only whether it is set
  *   status, restart, format    are for the device, and handed on
  *
- * A line has at most 511 bytes. A longer one, or one with control characters, is refused whole: a value that was cut would
- * be a wrong one.
+ * A line has at most 511 bytes. A longer one, or one with control characters, is refused whole: a value that was cut
+ * would be a wrong one.
  */
 #pragma once
 #include "settings.h"

@@ -68,8 +68,10 @@ void RecordLog::scanSegments() {
     if (segment.dropped > counts_.dropped) counts_.dropped = segment.dropped;
     if (segment.lastSeq >= nextSeq_) nextSeq_ = segment.lastSeq + 1;
     if (segment.records > 0) lastTimeMs_ = segment.lastTimeMs;
-    if (segment.bytes == 0) forget(i);
-    else i++;
+    if (segment.bytes == 0)
+      forget(i);
+    else
+      i++;
   }
   removeAcked();
   // The power went between a new segment, whose header counts these as dropped, and the end of the oldest.
@@ -258,7 +260,8 @@ Frames RecordLog::read(LogCursor& cursor, Span out, uint32_t maxRecords) {
       return frames;
     }
     failedReads_ = 0;
-    cursor.offset += static_cast<uint32_t>(takeFrames(segment.number, out.data, static_cast<size_t>(got), maxRecords, frames));
+    cursor.offset +=
+        static_cast<uint32_t>(takeFrames(segment.number, out.data, static_cast<size_t>(got), maxRecords, frames));
     cursor.afterSeq = frames.lastSeq;
     if (frames.records > 0) return frames;
   }

@@ -1,22 +1,24 @@
 /**
  * The device's records in flash, until the edge has acked them.
  *
- * Accepted is a record once `append` and a `sync` after it have returned ok: from then on it survives a power cut at any
- * moment. What was appended and not synced may be lost, is never sent, and its seq is given again.
+ * Accepted is a record once `append` and a `sync` after it have returned ok: from then on it survives a power cut at
+ * any moment. What was appended and not synced may be lost, is never sent, and its seq is given again.
  *
  * Records gather in a page of RAM and go to flash together: at `sync`, or when the page is full. The number of
  * syncs is what wears flash (LittleFS rewrites the last block of a file at each), so call it once for several records.
  *
  * Segments (segment.h) follow each other. A segment goes when all of it is acked; the position
- * (position_log.h) is saved then, and whenever the loop asks for it. The last segment stays: the next seq and the device's idea of the time are read from it. Behind an
- * unreadable end nothing is appended; the next write begins another segment.
+ * (position_log.h) is saved then, and whenever the loop asks for it. The last segment stays: the next seq and the
+ * device's idea of the time are read from it. Behind an unreadable end nothing is appended; the next write begins
+ * another segment.
  *
- * Flash is bounded: `maxSegments` of `segmentBytes`, and for a moment one more. When they are full, `dropOldest` removes
- * the oldest segment; its unacked records are lost, told through LogEvents before it goes, and counted in the header of
- * the segment that took its place, which is written before the old one goes. `refuseNewest` accepts nothing instead.
+ * Flash is bounded: `maxSegments` of `segmentBytes`, and for a moment one more. When they are full, `dropOldest`
+ * removes the oldest segment; its unacked records are lost, told through LogEvents before it goes, and counted in the
+ * header of the segment that took its place, which is written before the old one goes. `refuseNewest` accepts nothing
+ * instead.
  *
- * Seqs rise by one over the life of the device. They are derived from the log; SeqReserve, kept somewhere else (NVS), holds a
- * mark that they have never passed, from which a device goes on whose log was wiped.
+ * Seqs rise by one over the life of the device. They are derived from the log; SeqReserve, kept somewhere else (NVS),
+ * holds a mark that they have never passed, from which a device goes on whose log was wiped.
  *
  * No heap: the segment table is here, the page is the caller's. The largest record is what fits the page, so a firmware
  * update must not make the page smaller.
@@ -112,8 +114,8 @@ class RecordLog {
   LogCursor cursorAt(uint64_t afterSeq) const { return {0, 0, afterSeq}; }
 
   /**
-   * Fills `out` with whole frames of synced records after the cursor, and moves it. At most `maxRecords`, and no more than
-   * fit. `out` must have room for the largest record and its CRC. @returns no record at the end of the log
+   * Fills `out` with whole frames of synced records after the cursor, and moves it. At most `maxRecords`, and no more
+   * than fit. `out` must have room for the largest record and its CRC. @returns no record at the end of the log
    */
   Frames read(LogCursor& cursor, Span out, uint32_t maxRecords);
 

@@ -30,7 +30,8 @@ bool isHost(const char* value) {
 
 uint32_t readPort(const char* value) {
   uint32_t port = 0;
-  for (; *value >= '0' && *value <= '9' && port <= 65535; value++) port = port * 10 + static_cast<uint32_t>(*value - '0');
+  for (; *value >= '0' && *value <= '9' && port <= 65535; value++)
+    port = port * 10 + static_cast<uint32_t>(*value - '0');
   return *value == '\0' && port <= 65535 ? port : 0;
 }
 

@@ -1,4 +1,5 @@
-/** What a device is told once, over its serial line: the network, the edge, who it is. Kept in NVS; none of it is in the source. */
+/** What a device is told once, over its serial line: the network, the edge, who it is. Kept in NVS; none of it is in
+ * the source. */
 #pragma once
 #include <cstddef>
 #include <cstdint>

@@ -1,11 +1,11 @@
 /**
  * The time of records. A record's time is fixed when it is appended and is sent with it each time: it is a part of
- * the key (device, time, seq) by which a record that comes twice is stored once. So a record never carries time 0, which
- * would let the edge's clock decide, differently each time.
+ * the key (device, time, seq) by which a record that comes twice is stored once. So a record never carries time 0,
+ * which would let the edge's clock decide, differently each time.
  *
- * Before NTP has answered the time is estimated: it goes on from the last time that the log knows by what has passed since
- * the start. Such times are behind the true ones by as long as the device was off, and never ahead. `isEstimated` says
- * so; the wire has no place for it, so an application that has to know puts it into its payload, or waits.
+ * Before NTP has answered the time is estimated: it goes on from the last time that the log knows by what has passed
+ * since the start. Such times are behind the true ones by as long as the device was off, and never ahead. `isEstimated`
+ * says so; the wire has no place for it, so an application that has to know puts it into its payload, or waits.
  */
 #pragma once
 #include <cstdint>

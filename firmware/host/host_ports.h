@@ -1,4 +1,5 @@
-/** The kernel's random numbers and clocks, and a file for the reserved seqs: what NVS and the chip are on the device. */
+/** The kernel's random numbers and clocks, and a file for the reserved seqs: what NVS and the chip are on the device.
+ */
 #pragma once
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,10 +1,11 @@
 /**
  * A device on the host: the firmware's log and link, with a directory for its flash and TCP for its TLS.
  *
- * It says what happens as a line of JSON each on standard output, written at once, so that whoever reads along still knows
- * after a kill -9 what the log had accepted:
+ * It says what happens as a line of JSON each on standard output, written at once, so that whoever reads along still
+ * knows after a kill -9 what the log had accepted:
  *
- *   {"start":{"next","acked","dropped"}} {"accepted":[first,last]} {"acked":seq} {"dropped":[first,last]} {"refused":seq}
+ *   {"start":{"next","acked","dropped"}} {"accepted":[first,last]} {"acked":seq} {"dropped":[first,last]}
+ * {"refused":seq}
  *   {"full":records} {"open":true} {"end":reason,"waitMs"} {"delta":{…},"version"} {"command":{…}} {"done":{…}}
  *
  * Like a plain device it reports each delta as done, and answers each command with SUCCEEDED; both go through the log.
@@ -58,7 +59,8 @@ class HostDevice : public LogEvents, public LinkEvents {
         reserve_(options_.directory),
         log_(files_, {page, sizeof page}, options_.log, reserve_, *this),
         link_(log_, transport_, random_, *this, {outBuffer, sizeof outBuffer}, {inBuffer, sizeof inBuffer},
-              {{options_.host.c_str(), options_.port, options_.deviceId.c_str(), token_}, 100, options_.maxBackoffMs}) {}
+              {{options_.host.c_str(), options_.port, options_.deviceId.c_str(), token_}, 100, options_.maxBackoffMs}) {
+  }
 
   int run() {
     if (!log_.open()) {
@@ -68,13 +70,15 @@ class HostDevice : public LogEvents, public LinkEvents {
     startMs_ = clockMs(CLOCK_MONOTONIC);
     clock_.set(static_cast<double>(clockMs(CLOCK_REALTIME)), startMs_);
     acceptedSeq_ = log_.syncedSeq();
-    say("{\"start\":{\"next\":%" PRIu64 ",\"acked\":%" PRIu64 ",\"dropped\":%" PRIu64 "}}\n", log_.nextSeq(), log_.ackedSeq(),
-        log_.counts().dropped);
+    say("{\"start\":{\"next\":%" PRIu64 ",\"acked\":%" PRIu64 ",\"dropped\":%" PRIu64 "}}\n", log_.nextSeq(),
+        log_.ackedSeq(), log_.counts().dropped);
     while (!isStopping && !isDone()) turn();
     return finish();
   }
 
-  void onDropped(uint64_t first, uint64_t last) override { say("{\"dropped\":[%" PRIu64 ",%" PRIu64 "]}\n", first, last); }
+  void onDropped(uint64_t first, uint64_t last) override {
+    say("{\"dropped\":[%" PRIu64 ",%" PRIu64 "]}\n", first, last);
+  }
   void onOpen() override { say("{\"open\":true}\n"); }
   void onEnd(const char* reason, uint64_t waitMs) override {
     say("{\"end\":\"%s\",\"waitMs\":%" PRIu64 "}\n", reason, waitMs);
@@ -93,8 +97,10 @@ class HostDevice : public LogEvents, public LinkEvents {
     say("{\"command\":%.*s}\n", static_cast<int>(size), command);
     const Slice id = findMember(command, size, "id");
     char result[256];
-    const int length = snprintf(result, sizeof result, "{\"id\":%.*s,\"status\":\"SUCCEEDED\"}", static_cast<int>(id.size), id.text);
-    if (length > 0 && static_cast<size_t>(length) < sizeof result) append(Kind::result, result, static_cast<size_t>(length));
+    const int length =
+        snprintf(result, sizeof result, "{\"id\":%.*s,\"status\":\"SUCCEEDED\"}", static_cast<int>(id.size), id.text);
+    if (length > 0 && static_cast<size_t>(length) < sizeof result)
+      append(Kind::result, result, static_cast<size_t>(length));
   }
 
  private:
@@ -214,7 +220,8 @@ class HostDevice : public LogEvents, public LinkEvents {
     const LogCounts counts = log_.counts();
     say("{\"done\":{\"acked\":%" PRIu64 ",\"dropped\":%" PRIu64 ",\"refused\":%" PRIu64 ",\"bytesWritten\":%" PRIu64
         ",\"writes\":%" PRIu64 ",\"sessions\":%u}}\n",
-        log_.ackedSeq(), counts.dropped, link_.counts().refused, counts.bytesWritten, counts.writes, link_.counts().sessions);
+        log_.ackedSeq(), counts.dropped, link_.counts().refused, counts.bytesWritten, counts.writes,
+        link_.counts().sessions);
     return isSaved ? 0 : 1;
   }
 

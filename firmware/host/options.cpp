@@ -25,7 +25,8 @@ constexpr const char* kUsage =
 uint64_t readNumber(const std::string& name, const char* text, uint64_t max) {
   char* end = nullptr;
   const uint64_t number = strtoull(text, &end, 10);
-  if (*text < '0' || *text > '9' || *end != '\0' || number > max) fail(name + " " + text + " is no number up to " + std::to_string(max));
+  if (*text < '0' || *text > '9' || *end != '\0' || number > max)
+    fail(name + " " + text + " is no number up to " + std::to_string(max));
   return number;
 }
 
@@ -37,18 +38,30 @@ void readEdge(HostOptions& options, const std::string& value) {
 }
 
 void readOption(HostOptions& options, const std::string& name, const char* value) {
-  if (name == "--log") options.directory = value;
-  else if (name == "--id") options.deviceId = value;
-  else if (name == "--edge") readEdge(options, value);
-  else if (name == "--generate") options.generate = readNumber(name, value, kMaxSeq);
-  else if (name == "--rate") options.rate = static_cast<uint32_t>(readNumber(name, value, 1000000));
-  else if (name == "--sync-every") options.syncEvery = static_cast<uint32_t>(readNumber(name, value, 1000));
-  else if (name == "--segment-bytes") options.log.segmentBytes = static_cast<uint32_t>(readNumber(name, value, 1 << 30));
-  else if (name == "--segments") options.log.maxSegments = static_cast<uint32_t>(readNumber(name, value, kMaxSegments));
-  else if (name == "--max-backoff-ms") options.maxBackoffMs = static_cast<uint32_t>(readNumber(name, value, 3600000));
-  else if (name == "--when-full" && strcmp(value, "newest") == 0) options.log.whenFull = WhenFull::refuseNewest;
-  else if (name == "--when-full" && strcmp(value, "oldest") == 0) options.log.whenFull = WhenFull::dropOldest;
-  else fail(name + " " + value + " is not known");
+  if (name == "--log")
+    options.directory = value;
+  else if (name == "--id")
+    options.deviceId = value;
+  else if (name == "--edge")
+    readEdge(options, value);
+  else if (name == "--generate")
+    options.generate = readNumber(name, value, kMaxSeq);
+  else if (name == "--rate")
+    options.rate = static_cast<uint32_t>(readNumber(name, value, 1000000));
+  else if (name == "--sync-every")
+    options.syncEvery = static_cast<uint32_t>(readNumber(name, value, 1000));
+  else if (name == "--segment-bytes")
+    options.log.segmentBytes = static_cast<uint32_t>(readNumber(name, value, 1 << 30));
+  else if (name == "--segments")
+    options.log.maxSegments = static_cast<uint32_t>(readNumber(name, value, kMaxSegments));
+  else if (name == "--max-backoff-ms")
+    options.maxBackoffMs = static_cast<uint32_t>(readNumber(name, value, 3600000));
+  else if (name == "--when-full" && strcmp(value, "newest") == 0)
+    options.log.whenFull = WhenFull::refuseNewest;
+  else if (name == "--when-full" && strcmp(value, "oldest") == 0)
+    options.log.whenFull = WhenFull::dropOldest;
+  else
+    fail(name + " " + value + " is not known");
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 /**
- * A directory by the POSIX calls: of the host's disk, or, on the device, of LittleFS where ESP-IDF's VFS has mounted it.
- * Each call opens and closes its file; one that is made is durable once its directory is synced too (LittleFS does that
- * by itself and cannot open a directory).
+ * A directory by the POSIX calls: of the host's disk, or, on the device, of LittleFS where ESP-IDF's VFS has mounted
+ * it. Each call opens and closes its file; one that is made is durable once its directory is synced too (LittleFS does
+ * that by itself and cannot open a directory).
  */
 #pragma once
 #include "../core/file_system.h"

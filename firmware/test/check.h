@@ -5,23 +5,23 @@
 #include <cstdio>
 #include <cstdlib>
 
-#define CHECK(condition)                                                             \
-  do {                                                                               \
-    if (!(condition)) {                                                              \
-      fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition);      \
-      abort();                                                                       \
-    }                                                                                \
+#define CHECK(condition)                                                        \
+  do {                                                                          \
+    if (!(condition)) {                                                         \
+      fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
+      abort();                                                                  \
+    }                                                                           \
   } while (false)
 
-#define CHECK_EQUAL(found, wanted)                                                                            \
-  do {                                                                                                        \
-    const auto found_ = (found);                                                                              \
-    const auto wanted_ = (wanted);                                                                            \
-    if (!(found_ == wanted_)) {                                                                               \
+#define CHECK_EQUAL(found, wanted)                                                                              \
+  do {                                                                                                          \
+    const auto found_ = (found);                                                                                \
+    const auto wanted_ = (wanted);                                                                              \
+    if (!(found_ == wanted_)) {                                                                                 \
       fprintf(stderr, "%s:%d: %s is %.0f, not %.0f\n", __FILE__, __LINE__, #found, static_cast<double>(found_), \
-              static_cast<double>(wanted_));                                                                  \
-      abort();                                                                                                \
-    }                                                                                                         \
+              static_cast<double>(wanted_));                                                                    \
+      abort();                                                                                                  \
+    }                                                                                                           \
   } while (false)
 
 namespace holdfast {

@@ -1,7 +1,7 @@
 /**
- * A file system in memory whose power can be cut at any byte of any change to it, and which is the worst that FileSystem
- * allows: a change that was cut may have left a part of its bytes, zeros or rubbish in their place, or nothing; a
- * removed file may be back.
+ * A file system in memory whose power can be cut at any byte of any change to it, and which is the worst that
+ * FileSystem allows: a change that was cut may have left a part of its bytes, zeros or rubbish in their place, or
+ * nothing; a removed file may be back.
  */
 #pragma once
 #include <cstring>

@@ -1,4 +1,5 @@
-/** Bytes that nobody meant: each parser takes random and damaged input under the sanitizers, and stays within its bounds. */
+/** Bytes that nobody meant: each parser takes random and damaged input under the sanitizers, and stays within its
+ * bounds. */
 #include <string>
 
 #include "../core/edge_link.h"
@@ -64,9 +65,12 @@ void fuzzMembers(Numbers& numbers) {
 }
 
 void fuzzResponse(Numbers& numbers) {
-  const std::string sample = "HTTP/1.1 503 x\r\nRetry-After: 17\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: abc\r\nX: " + std::string(300, 'y') + "\r\n\r\n";
+  const std::string sample =
+      "HTTP/1.1 503 x\r\nRetry-After: 17\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: abc\r\nX: " +
+      std::string(300, 'y') + "\r\n\r\n";
   HttpResponse response;
-  for (const char each : numbers.below(4) == 0 ? noise(numbers) : damaged(sample, numbers)) response.take(static_cast<uint8_t>(each));
+  for (const char each : numbers.below(4) == 0 ? noise(numbers) : damaged(sample, numbers))
+    response.take(static_cast<uint8_t>(each));
   CHECK(response.retryAfterSeconds() >= -1);
 }
 
@@ -87,7 +91,8 @@ void fuzzProvisioning(Numbers& numbers) {
   static NoStore store;
   static NoPrinter printer;
   static Provisioning provisioning(store, printer);
-  const char* samples[] = {"set edge.port 443\n", "add edge.ca AAAA\nshow\n", "unset x\n", "set  \n", "status\nrestart\r\n"};
+  const char* samples[] = {"set edge.port 443\n", "add edge.ca AAAA\nshow\n", "unset x\n", "set  \n",
+                           "status\nrestart\r\n"};
   for (const char each : numbers.below(4) == 0 ? noise(numbers) : damaged(samples[numbers.below(5)], numbers)) {
     provisioning.take(static_cast<uint8_t>(each));
   }

@@ -23,7 +23,8 @@ struct Bench : LinkEvents, LogEvents {
   RecordLog log{flash, {page, sizeof page}, {4096, 16, WhenFull::dropOldest}, reserve, *this};
   ScriptEdge edge;
   SeededRandom random;
-  EdgeLink link{log, edge, random, *this, {out, sizeof out}, {in, sizeof in}, {{"edge.test", 7300, "d-1", "t0k"}, 500, 60000}};
+  EdgeLink link{
+      log, edge, random, *this, {out, sizeof out}, {in, sizeof in}, {{"edge.test", 7300, "d-1", "t0k"}, 500, 60000}};
   uint64_t nowMs = 1000;
   std::vector<uint64_t> refused;
   std::vector<std::string> deltas, commands;
@@ -51,7 +52,8 @@ struct Bench : LinkEvents, LogEvents {
     for (uint32_t i = 0; i < count; i++) {
       uint64_t seq;
       const std::string payload = "{\"n\":" + std::to_string(log.nextSeq()) + "}";
-      CHECK(log.append(Kind::telemetry, reinterpret_cast<const uint8_t*>(payload.data()), payload.size(), 5, &seq) == Append::ok);
+      CHECK(log.append(Kind::telemetry, reinterpret_cast<const uint8_t*>(payload.data()), payload.size(), 5, &seq) ==
+            Append::ok);
     }
     CHECK(log.sync());
   }
@@ -144,7 +146,8 @@ void keepsToTheWindow() {
   uint64_t acked = 0;
   while (acked < 200) {
     uint64_t bytes = 0;
-    for (const TakenRecord& record : bench.edge.records) bytes += record.seq > acked ? 32 + 3 + record.payload.size() : 0;
+    for (const TakenRecord& record : bench.edge.records)
+      bytes += record.seq > acked ? 32 + 3 + record.payload.size() : 0;
     CHECK(bytes > 0 && bytes <= 3000);
     acked = bench.edge.records.back().seq;
     bench.edge.ack(acked);

@@ -1,4 +1,5 @@
-/** The log against its model, by random steps: with writes that fail, a flash that others fill, cells that rot, and a wipe. */
+/** The log against its model, by random steps: with writes that fail, a flash that others fill, cells that rot, and a
+ * wipe. */
 #include "cut_flash.h"
 #include "log_model.h"
 
@@ -91,7 +92,8 @@ void refusesTheNewestWhereThatIsTheRule() {
   CHECK(model.say(Kind::telemetry, std::string(300, 'x')) == Append::unfit);
 }
 
-/** A flipped bit costs the record that it is in, or, in a size field, what is behind it in the segment; and never more. */
+/** A flipped bit costs the record that it is in, or, in a size field, what is behind it in the segment; and never more.
+ */
 void aRottenCellCostsItsRecord(uint64_t seed) {
   Numbers numbers(seed);
   CutFlash flash;
@@ -104,13 +106,15 @@ void aRottenCellCostsItsRecord(uint64_t seed) {
   CHECK(model.sync());
   auto file = flash.files().begin();
   std::advance(file, numbers.below(static_cast<uint32_t>(flash.files().size())));
-  file->second[numbers.below(static_cast<uint32_t>(file->second.size()))] ^= static_cast<uint8_t>(1 << numbers.below(8));
+  file->second[numbers.below(static_cast<uint32_t>(file->second.size()))] ^=
+      static_cast<uint8_t>(1 << numbers.below(8));
   RecordLog& log = (model.open(), model.log());
   CHECK(model.isOpen());
   uint8_t out[400];
   LogCursor cursor = log.cursorAt(0);
   uint32_t records = 0;
-  for (Frames frames; (frames = log.read(cursor, {out, sizeof out}, UINT32_MAX)).records > 0;) records += frames.records;
+  for (Frames frames; (frames = log.read(cursor, {out, sizeof out}, UINT32_MAX)).records > 0;)
+    records += frames.records;
   CHECK(records <= 60 && records >= 60 - 512 / 36);
   CHECK_EQUAL(log.nextSeq() > 60 - 512 / 36, true);
 }

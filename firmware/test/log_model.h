@@ -151,7 +151,8 @@ class LogModel : public LogEvents {
 inline bool randomStep(LogModel& model, Numbers& numbers, size_t maxPayload) {
   const uint32_t dice = numbers.below(100);
   if (dice < 60) {
-    const std::string payload(1 + numbers.below(static_cast<uint32_t>(maxPayload)), static_cast<char>('a' + numbers.below(26)));
+    const std::string payload(1 + numbers.below(static_cast<uint32_t>(maxPayload)),
+                              static_cast<char>('a' + numbers.below(26)));
     const Append answer = model.say(static_cast<Kind>(1 + numbers.below(3)), payload);
     return answer == Append::ok || answer == Append::full;
   }

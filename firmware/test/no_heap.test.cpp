@@ -94,8 +94,10 @@ class FixedEdge : public Transport {
     const size_t part = size < sizeof in_ - inBytes_ ? size : sizeof in_ - inBytes_;
     memcpy(in_ + inBytes_, data, part);
     inBytes_ += part;
-    if (isUpgraded_) takeFrame();
-    else upgrade();
+    if (isUpgraded_)
+      takeFrame();
+    else
+      upgrade();
     return static_cast<int32_t>(part);
   }
 
@@ -115,7 +117,8 @@ class FixedEdge : public Transport {
     outBytes_ = static_cast<size_t>(
         snprintf(reinterpret_cast<char*>(out_), sizeof out_,
                  "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
-                 "Sec-WebSocket-Protocol: holdfast.v1.binary\r\n\r\n", accept));
+                 "Sec-WebSocket-Protocol: holdfast.v1.binary\r\n\r\n",
+                 accept));
     say(5, 0, "{\"window\":1048576}");
     inBytes_ = 0;
     isUpgraded_ = true;
@@ -186,7 +189,8 @@ int main() {
     // For a while there is no edge, so that the log drops.
     if (turn < 500 || turn > 1500) link.poll(turn * 10);
     if (turn % 64 == 0) CHECK(log.savePosition());
-    for (const char* at = "set edge.host somewhere\nshow\nnonsense\n"; *at != '\0'; at++) provisioning.take(static_cast<uint8_t>(*at));
+    for (const char* at = "set edge.host somewhere\nshow\nnonsense\n"; *at != '\0'; at++)
+      provisioning.take(static_cast<uint8_t>(*at));
   }
   isCounting = false;
   CHECK(silent.acked > 1000 && silent.dropped > 100);

@@ -42,7 +42,8 @@ void checksumsAreThePublishedOnes() {
   CHECK_EQUAL(crc32(crc32(0, bytesOf("1234"), 4), bytesOf("56789"), 5), 0xcbf43926u);
   CHECK(sha1Of("abc") == "a9993e364706816aba3e25717850c26c9cd0d89d");
   CHECK(sha1Of("") == "da39a3ee5e6b4b0d3255bfef95601890afd80709");
-  CHECK(sha1Of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") == "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
+  CHECK(sha1Of("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq") ==
+        "84983e441c3bd26ebaae4aa1f95129e5e54670f1");
   uint8_t digest[kSha1Bytes];
   CHECK(!sha1(digest, 120, digest));
   CHECK(base64Of("") == "" && base64Of("f") == "Zg==" && base64Of("fo") == "Zm8=" && base64Of("foobar") == "Zm9vYmFy");
@@ -62,7 +63,9 @@ void onlyTheRightAnswerOpensAWebSocket() {
   CHECK(handshake.request({"edge", 7300, "d-1", "t\r\nX: y"}, zeros, text, sizeof text) == 0);
   CHECK(handshake.request({"edge", 7300, "../x", "t"}, zeros, text, sizeof text) == 0);
   const std::string accept = "ICX+Yqv66kxgM0FcWaLWlFLwTAI=";
-  const std::string head = "HTTP/1.1 101 x\r\nUPGRADE: WebSocket\r\nconnection: keep-alive, Upgrade\r\nsec-websocket-protocol: holdfast.v1.binary\r\n";
+  const std::string head =
+      "HTTP/1.1 101 x\r\nUPGRADE: WebSocket\r\nconnection: keep-alive, Upgrade\r\nsec-websocket-protocol: "
+      "holdfast.v1.binary\r\n";
   const auto isTaken = [&](const std::string& answer) {
     HttpResponse response;
     HttpResponse::State state = HttpResponse::State::reading;
@@ -72,7 +75,8 @@ void onlyTheRightAnswerOpensAWebSocket() {
   CHECK(handshake.request(address, zeros, text, sizeof text) > 0);
   CHECK(isTaken(head + "Sec-WebSocket-Accept: " + accept + "\r\n\r\n"));
   CHECK(!isTaken(head + "Sec-WebSocket-Accept: " + accept.substr(1) + "\r\n\r\n"));
-  CHECK(!isTaken(head + "Sec-WebSocket-Accept: " + accept + "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"));
+  CHECK(
+      !isTaken(head + "Sec-WebSocket-Accept: " + accept + "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"));
   CHECK(!isTaken("HTTP/1.1 101 x\r\nSec-WebSocket-Accept: " + accept + "\r\n\r\n"));
 }
 
@@ -80,7 +84,8 @@ void onlyTheRightAnswerOpensAWebSocket() {
 std::string frame(bool isFinal, uint8_t opcode, const std::string& payload) {
   std::string bytes(1, static_cast<char>((isFinal ? 0x80 : 0) | opcode));
   if (payload.size() < 126) return bytes + static_cast<char>(payload.size()) + payload;
-  return bytes + static_cast<char>(126) + static_cast<char>(payload.size() >> 8) + static_cast<char>(payload.size()) + payload;
+  return bytes + static_cast<char>(126) + static_cast<char>(payload.size() >> 8) + static_cast<char>(payload.size()) +
+         payload;
 }
 
 /** Everything that comes of a stream of bytes in parts of random sizes. */
@@ -103,8 +108,9 @@ std::vector<std::string> readAll(const std::string& stream, Numbers& numbers) {
       }
       if (incoming == Incoming::nothing) continue;
       const bool hasPayload = incoming != Incoming::tooLarge;
-      events.push_back(std::to_string(static_cast<int>(incoming)) +
-                       (hasPayload ? std::string(reinterpret_cast<const char*>(reader.payload()), reader.payloadBytes()) : ""));
+      events.push_back(
+          std::to_string(static_cast<int>(incoming)) +
+          (hasPayload ? std::string(reinterpret_cast<const char*>(reader.payload()), reader.payloadBytes()) : ""));
     }
   }
   return events;
@@ -140,14 +146,21 @@ void framesComeOutAsTheyWentInHoweverTheyAreCut(uint64_t seed) {
 
 void framesThatNoServerMaySendAreMalformed() {
   Numbers numbers(1);
-  const std::string bad[] = {std::string("\x82\x81"), std::string("\xc2\x00", 2), std::string("\x83\x00", 2), std::string("\x8b\x00", 2),
-                             std::string("\x09\x00", 2), std::string("\x89\x7e\x00\x7e", 4), std::string("\x80\x00", 2),
-                             std::string("\x02\x00\x82\x00", 4), std::string("\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff", 10)};
+  const std::string bad[] = {std::string("\x82\x81"),
+                             std::string("\xc2\x00", 2),
+                             std::string("\x83\x00", 2),
+                             std::string("\x8b\x00", 2),
+                             std::string("\x09\x00", 2),
+                             std::string("\x89\x7e\x00\x7e", 4),
+                             std::string("\x80\x00", 2),
+                             std::string("\x02\x00\x82\x00", 4),
+                             std::string("\x82\x7f\xff\xff\xff\xff\xff\xff\xff\xff", 10)};
   for (const std::string& stream : bad) CHECK(readAll(stream, numbers).back() == "malformed");
 }
 
 void membersAreFoundWhereTheyAre() {
-  const std::string json = " { \"a\" : {\"id\":1, \"x\":[\"}\",2]} , \"q\\\"uote\":\"\\\\\",\"id\" : \"c-1\", \"n\": 1048576 }";
+  const std::string json =
+      " { \"a\" : {\"id\":1, \"x\":[\"}\",2]} , \"q\\\"uote\":\"\\\\\",\"id\" : \"c-1\", \"n\": 1048576 }";
   const Slice id = findMember(json.data(), json.size(), "id");
   CHECK(std::string(id.text, id.size) == "\"c-1\"");
   char text[4];
@@ -214,8 +227,9 @@ void settingsAreTakenByTheLine() {
   say("show");
   CHECK(printer.text.find("correct horse") == std::string::npos && printer.text.find("abc_DEF") == std::string::npos);
   CHECK(printer.text.find("device.token (set)\n") != std::string::npos);
-  for (const char* bad : {"set edge.port 0", "set edge.port 70000", "set device.id ../x", "set edge.tls maybe", "set wifi.password short",
-                          "set nothing x", "set", "add edge.ca *", "unset nothing", "erase everything", "set edge.host http://x/"}) {
+  for (const char* bad :
+       {"set edge.port 0", "set edge.port 70000", "set device.id ../x", "set edge.tls maybe", "set wifi.password short",
+        "set nothing x", "set", "add edge.ca *", "unset nothing", "erase everything", "set edge.host http://x/"}) {
     const auto before = store.values;
     CHECK(say(bad) == Request::none && printer.text.rfind("error: ", 0) == 0 && store.values == before);
   }
@@ -229,7 +243,8 @@ void settingsAreTakenByTheLine() {
 void aCertificateIsWrittenAsPem() {
   char pem[200];
   CHECK(writePem(std::string(70, 'A').c_str(), pem, sizeof pem));
-  CHECK(std::string(pem) == "-----BEGIN CERTIFICATE-----\n" + std::string(64, 'A') + "\nAAAAAA\n-----END CERTIFICATE-----\n");
+  CHECK(std::string(pem) ==
+        "-----BEGIN CERTIFICATE-----\n" + std::string(64, 'A') + "\nAAAAAA\n-----END CERTIFICATE-----\n");
   CHECK(!writePem(std::string(200, 'A').c_str(), pem, sizeof pem));
 }
 

@@ -1,6 +1,7 @@
 /**
- * The promise of the log: a power cut at every change of the flash and at every byte of it, with each kind of damage that
- * is allowed, loses nothing that was accepted, changes no order, invents nothing and gives no seq twice that was sent.
+ * The promise of the log: a power cut at every change of the flash and at every byte of it, with each kind of damage
+ * that is allowed, loses nothing that was accepted, changes no order, invents nothing and gives no seq twice that was
+ * sent.
  */
 #include "cut_flash.h"
 #include "log_model.h"
@@ -25,7 +26,8 @@ LogOptions optionsOf(const Script& script) {
 /** Runs the script until it is over or the power is gone. */
 void run(LogModel& model, CutFlash& flash, const Script& script) {
   Numbers numbers(script.seed);
-  for (uint32_t i = 0; i < script.steps && !flash.isOff(); i++) CHECK(randomStep(model, numbers, kMaxPayload) || flash.isOff());
+  for (uint32_t i = 0; i < script.steps && !flash.isOff(); i++)
+    CHECK(randomStep(model, numbers, kMaxPayload) || flash.isOff());
 }
 
 /** After the cut: reopens, checks, goes on for a while and checks again. */

@@ -1,6 +1,6 @@
 /**
- * An edge for the link's tests, behind a transport of memory: it answers the handshake, takes frames apart, and says what the
- * test tells it to. The connection gives and takes bytes in parts whose size the test chooses.
+ * An edge for the link's tests, behind a transport of memory: it answers the handshake, takes frames apart, and says
+ * what the test tells it to. The connection gives and takes bytes in parts whose size the test chooses.
  */
 #pragma once
 #include <string>
@@ -66,8 +66,10 @@ class ScriptEdge : public Transport {
     if (part > takes) part = takes;
     takes -= part;
     in_.append(reinterpret_cast<const char*>(data), part);
-    if (isUpgraded_) takeFrames();
-    else takeRequest();
+    if (isUpgraded_)
+      takeFrames();
+    else
+      takeRequest();
     return static_cast<int32_t>(part);
   }
 
@@ -114,8 +116,9 @@ class ScriptEdge : public Transport {
       return;
     }
     isUpgraded_ = true;
-    outgoing_ += "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
-                 acceptOf(request) + "\r\nSec-WebSocket-Protocol: holdfast.v1.binary\r\n\r\n";
+    outgoing_ +=
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: " +
+        acceptOf(request) + "\r\nSec-WebSocket-Protocol: holdfast.v1.binary\r\n\r\n";
     if (!hello.empty()) sayDown(5, 0, hello);
   }
 
@@ -158,9 +161,10 @@ class ScriptEdge : public Transport {
     for (; at < end; at += frameBytes(at), count++) {
       CHECK(frameBytes(at) > kFrameHeaderBytes && frameBytes(at) <= static_cast<size_t>(end - at));
       CHECK((getU32(at + 4) & 0xffffff00) == 0);
-      records.push_back({frameSeq(at), static_cast<Kind>(at[4]),
-                         std::string(reinterpret_cast<const char*>(at) + kFrameHeaderBytes, frameBytes(at) - kFrameHeaderBytes),
-                         frameTimeMs(at)});
+      records.push_back(
+          {frameSeq(at), static_cast<Kind>(at[4]),
+           std::string(reinterpret_cast<const char*>(at) + kFrameHeaderBytes, frameBytes(at) - kFrameHeaderBytes),
+           frameTimeMs(at)});
     }
     frames.push_back(count);
   }

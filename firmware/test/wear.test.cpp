@@ -1,6 +1,6 @@
 /**
- * What a record costs the flash, in bytes handed to the file system: measured for the README, and held to its numbers. A
- * day of a device that says 100 bytes a second, synced each time or ten at a time, with its edge there all the while.
+ * What a record costs the flash, in bytes handed to the file system: measured for the README, and held to its numbers.
+ * A day of a device that says 100 bytes a second, synced each time or ten at a time, with its edge there all the while.
  */
 #include <memory>
 
