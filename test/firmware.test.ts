@@ -2,9 +2,11 @@
  * The firmware: its own tests (CTest), and its host build as a real device of a real pipeline. What its log has accepted and
  * not dropped by its rule is in the table exactly once, whoever is killed, however long the edge is away.
  */
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { Session } from '../shared/database.js';
+import { packagePath } from '../shared/paths.js';
 import { drained, randomFrom } from './support/crash-run.js';
 import { checkDevice, FirmwareBuild, FirmwareDevice, missingTools, type DeviceOptions } from './support/firmware.js';
 import { Pipeline } from './support/pipeline.js';
@@ -135,4 +137,11 @@ await t.test('while the edge is away a log keeps what it can hold, and drops by 
     );
     t.equal(newest.droppedRecords, 0, 'where the newest are refused, nothing accepted was dropped');
   });
+});
+
+await t.test('the firmware is no part of the image', (t) => {
+  const lines = readFileSync(packagePath('.dockerignore'), 'utf8').split('\n');
+  t.ok(lines.includes('*'), 'only what is named gets in');
+  t.notOk(lines.some((line) => line.startsWith('!firmware')));
+  t.end();
 });

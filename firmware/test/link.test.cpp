@@ -136,6 +136,16 @@ void aFrameHalfWrittenIsNotBrokenByAPong() {
   bench.polls();
   bench.checkRecords(1, 30);
   CHECK_EQUAL(bench.edge.pongs.size(), 1u);
+  Bench slow;
+  slow.polls();
+  slow.edge.stutters = true;
+  slow.edge.partBytes = 50;
+  slow.say(30);
+  slow.polls(1);
+  slow.edge.say(9, "x");
+  slow.polls(100);
+  slow.checkRecords(1, 30);
+  CHECK_EQUAL(slow.edge.pongs.size(), 1u);
 }
 
 void keepsToTheWindow() {

@@ -31,6 +31,8 @@ class ScriptEdge : public Transport {
   size_t partBytes = 1000;
   /** Bytes that the connection still takes. */
   size_t takes = SIZE_MAX;
+  /** Every other write takes nothing. */
+  bool stutters = false;
 
   int connects = 0;
   std::string request;
@@ -62,6 +64,8 @@ class ScriptEdge : public Transport {
 
   int32_t write(const uint8_t* data, size_t size) override {
     if (!isOpen_) return -1;
+    isStopped_ = stutters && !isStopped_;
+    if (isStopped_) return 0;
     size_t part = size < partBytes ? size : partBytes;
     if (part > takes) part = takes;
     takes -= part;
@@ -173,6 +177,7 @@ class ScriptEdge : public Transport {
   std::string outgoing_;
   bool isOpen_ = false;
   bool isUpgraded_ = false;
+  bool isStopped_ = false;
 };
 
 }  // namespace holdfast
