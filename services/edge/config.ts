@@ -2,6 +2,7 @@
 import { MAX_PAYLOAD_BYTES } from '../../shared/batch.js';
 import {
   address,
+  addressOrOff,
   bytes,
   duration,
   endpoint,
@@ -17,6 +18,7 @@ import {
 
 export const edgeFields = {
   listen: address('EDGE_LISTEN', '127.0.0.1:7300', 'where devices connect'),
+  mqttListen: addressOrOff('EDGE_MQTT_LISTEN', '127.0.0.1:1883', 'where devices connect by MQTT over TCP'),
   adminListen: address('EDGE_ADMIN_LISTEN', '127.0.0.1:7309', 'where /metrics, /healthz and /readyz are served'),
   deviceSecret: secret('EDGE_DEVICE_SECRET', "the key of the devices' tokens; without it only loopback is served"),
   origins: list('EDGE_ORIGINS', '', /^https?:\/\/[^\s/]+$/, 'values of the Origin header that are let in'),
@@ -51,9 +53,13 @@ export function readEdgeConfig(environment?: Readonly<Record<string, string | un
 
 function checkEdge(config: EdgeConfig): readonly string[] {
   const problems: string[] = [];
-  const { host, port } = config.listen;
-  if (config.deviceSecret === undefined && !isLoopback(host)) {
-    problems.push(`EDGE_LISTEN=${host}:${port} is open to others: set EDGE_DEVICE_SECRET, or listen on 127.0.0.1`);
+  for (const [key, listened] of [
+    ['EDGE_LISTEN', config.listen],
+    ['EDGE_MQTT_LISTEN', config.mqttListen],
+  ] as const) {
+    if (listened === 'off' || config.deviceSecret !== undefined || isLoopback(listened.host)) continue;
+    const { host, port } = listened;
+    problems.push(`${key}=${host}:${port} is open to others: set EDGE_DEVICE_SECRET, or listen on 127.0.0.1`);
   }
   if (config.payloadBytes > config.frameBytes) {
     problems.push(`EDGE_PAYLOAD_LIMIT=${config.payloadBytes} is over EDGE_FRAME_LIMIT=${config.frameBytes}`);

@@ -7,6 +7,7 @@ import { Monitor } from '../../shared/monitor.js';
 import { Queue } from '../../shared/queue/queue.js';
 import { showTitle } from '../../shared/title.js';
 import { Admission } from './admission.js';
+import { AssignedSeqs } from './assigned-seq.js';
 import { readEdgeConfig } from './config.js';
 import { Downlink, type Receiver } from './downlink.js';
 import { DownlinkMetrics } from './downlink-metrics.js';
@@ -14,6 +15,9 @@ import type { ForwardSettings } from './forward.js';
 import { HttpServer } from './http/server.js';
 import { Ingest } from './ingest.js';
 import { EdgeMetrics } from './metrics.js';
+import { mqttContext } from './mqtt/context.js';
+import { MqttServer } from './mqtt/server.js';
+import { MqttWebSocket } from './mqtt/websocket.js';
 import { Sessions } from './sessions.js';
 import { WebSocketEndpoint } from './websocket/endpoint.js';
 
@@ -39,6 +43,7 @@ export async function main(): Promise<void> {
   const sessions: Sessions = new Sessions(ingest, downlink, metrics);
   const admission = new Admission(config, sessions);
   const webSocket = new WebSocketEndpoint(config, admission, sessions, ingest, downlink, metrics);
+  const mqtt = mqttContext(config, { admission, sessions, ingest, downlink, metrics, assigned: new AssignedSeqs() });
   const waiting: string[] = ['start'];
   registerQueueGauges(registry, 'uplink', () => queue.stats());
 
@@ -49,7 +54,8 @@ export async function main(): Promise<void> {
     ingest,
     downlink,
     sessions,
-    new HttpServer(config.listen, [webSocket]),
+    new HttpServer(config.listen, [webSocket, new MqttWebSocket(config.origins, mqtt)]),
+    new MqttServer(config.mqttListen, mqtt),
     showTitle('edge', () => `:${config.listen.port} devices=${sessions.count} queued=${queue.records}`),
   ]);
   waiting.length = 0;

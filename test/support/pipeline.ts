@@ -30,6 +30,7 @@ export class Pipeline {
     const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin] = await freePorts(7);
     const keys = {
       EDGE_LISTEN: `127.0.0.1:${edge!}`,
+      EDGE_MQTT_LISTEN: 'off',
       EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin!}`,
       EDGE_QUEUE: join(directory, 'edge'),
       EDGE_ROUTER: `tcp://127.0.0.1:${intake!}`,

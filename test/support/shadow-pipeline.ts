@@ -126,7 +126,12 @@ export class ShadowPipeline {
 
 async function makeEdge(keys: Readonly<Record<string, string>>, root?: string): Promise<PipelineEdge> {
   const [port, adminPort] = (await freePorts(2)) as [number, number];
-  const environment = { EDGE_LISTEN: `127.0.0.1:${port}`, EDGE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`, ...keys };
+  const environment = {
+    EDGE_LISTEN: `127.0.0.1:${port}`,
+    EDGE_MQTT_LISTEN: 'off',
+    EDGE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
+    ...keys,
+  };
   const process = new ServiceProcess(['edge'], environment, adminPort, [], root);
   return { process, port, url: `ws://127.0.0.1:${port}` };
 }

@@ -31,7 +31,7 @@ export const WIRING: Readonly<Record<string, Wiring>> = {
   edge: {
     fields: edgeFields,
     read: readEdgeConfig,
-    listens: { devices: 'EDGE_LISTEN', admin: 'EDGE_ADMIN_LISTEN' },
+    listens: { devices: 'EDGE_LISTEN', mqtt: 'EDGE_MQTT_LISTEN', admin: 'EDGE_ADMIN_LISTEN' },
     connects: ['EDGE_ROUTER', 'EDGE_DOWNLINK'],
     open: 'devices',
     queue: { directory: 'EDGE_QUEUE', bytes: ['EDGE_QUOTA', 'EDGE_DISK_FLOOR'] },
