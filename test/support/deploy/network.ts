@@ -47,9 +47,9 @@ function problemsInside(client: Workload, cluster: Cluster, links: readonly Link
 function problemsOutside(workload: Workload, cluster: Cluster, links: readonly Link[]): string[] {
   const name = componentOf(workload);
   const problems: string[] = [];
-  const open = workload.pod.containers.map((container) => WIRING[serviceOf(container) ?? '']?.open);
+  const open = workload.pod.containers.flatMap((container) => WIRING[serviceOf(container) ?? '']?.open ?? []);
   for (const port of portsOf(workload)) {
-    const isOpen = open.some((portName) => portName !== undefined && containerPort(workload, portName) === port);
+    const isOpen = open.some((portName) => containerPort(workload, portName) === port);
     const allowed = allows(cluster, workload, 'Ingress', undefined, port);
     if (isOpen && !allowed) problems.push(`${name}:${port} is for others, who are not let in`);
     if (!isOpen && allowed) problems.push(`${name}:${port} is open to anybody`);

@@ -21,8 +21,8 @@ export interface Wiring {
   readonly listens: Readonly<Record<string, string>>;
   /** The keys that say whom it connects to. */
   readonly connects: readonly string[];
-  /** The port that is for others than the services. */
-  readonly open?: string;
+  /** The ports that are for others than the services. */
+  readonly open?: readonly string[];
   /** The key of its queue's directory, and those whose bytes lie there. */
   readonly queue?: { readonly directory: string; readonly bytes: readonly string[] };
 }
@@ -33,7 +33,7 @@ export const WIRING: Readonly<Record<string, Wiring>> = {
     read: readEdgeConfig,
     listens: { devices: 'EDGE_LISTEN', mqtt: 'EDGE_MQTT_LISTEN', admin: 'EDGE_ADMIN_LISTEN' },
     connects: ['EDGE_ROUTER', 'EDGE_DOWNLINK'],
-    open: 'devices',
+    open: ['devices', 'mqtt'],
     queue: { directory: 'EDGE_QUEUE', bytes: ['EDGE_QUOTA', 'EDGE_DISK_FLOOR'] },
   },
   router: {
@@ -59,14 +59,14 @@ export const WIRING: Readonly<Record<string, Wiring>> = {
     read: readShadowConfig,
     listens: { api: 'SHADOW_LISTEN', downlink: 'SHADOW_DOWNLINK', admin: 'SHADOW_ADMIN_LISTEN' },
     connects: ['SHADOW_ROUTER_FETCH', 'SHADOW_ROUTER_PUBLISH', 'SHADOW_REDIS', 'SHADOW_DATABASE_URL'],
-    open: 'api',
+    open: ['api'],
   },
   live: {
     fields: liveFields,
     read: readLiveConfig,
     listens: { clients: 'LIVE_LISTEN', admin: 'LIVE_ADMIN_LISTEN' },
     connects: ['LIVE_ROUTER_PUBLISH', 'LIVE_DATABASE_URL'],
-    open: 'clients',
+    open: ['clients'],
   },
   demo: {
     fields: demoFields,
