@@ -131,6 +131,7 @@ export function welcome(connect: Connect, terms: Terms, options: ConnectOptions)
 /** The CONNACK that does not. */
 export function refusal({ code, message, retryAfterSeconds }: ConnectRefusal, version: Version): Packet {
   if (version === 4) return { cmd: 'connack', returnCode: code, sessionPresent: false };
-  const userProperties = retryAfterSeconds === undefined ? {} : { 'retry-after': String(retryAfterSeconds) };
-  return { cmd: 'connack', reasonCode: code, sessionPresent: false, properties: { reasonString: message, userProperties } };
+  // Not as an empty object: mqtt-packet would count its bytes and write none.
+  const more = retryAfterSeconds === undefined ? {} : { userProperties: { 'retry-after': String(retryAfterSeconds) } };
+  return { cmd: 'connack', reasonCode: code, sessionPresent: false, properties: { reasonString: message, ...more } };
 }

@@ -72,6 +72,14 @@ class WebSocketTransport implements Transport {
   }
 }
 
+/** An address of this machine, with a port or without: not a name, which a page may have made to mean this machine. */
+const OWN_HOST = /^(localhost|\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\])(:\d+)?$/i;
+
+/** True for what clients like paho send, that name the edge itself as their origin; no page of another site does. */
+function isOwn(origin: string, host: string): boolean {
+  return OWN_HOST.test(host) && (origin === `http://${host}` || origin === `https://${host}`);
+}
+
 export class MqttWebSocket implements Routes {
   constructor(
     private readonly origins: readonly string[],
@@ -116,7 +124,7 @@ export class MqttWebSocket implements Routes {
 
   #refusalOf(request: HttpRequest): Refused | undefined {
     const origin = request.getHeader('origin');
-    if (origin !== '' && !this.origins.includes(origin)) {
+    if (origin !== '' && !this.origins.includes(origin) && !isOwn(origin, request.getHeader('host'))) {
       return { reason: 'origin', message: 'this Origin is not on the list of EDGE_ORIGINS' };
     }
     const offered = request.getHeader('sec-websocket-protocol').split(',');
