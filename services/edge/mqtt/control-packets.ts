@@ -39,8 +39,16 @@ export function readPacket(bytes: Buffer, version: Version): Packet {
   } catch (error) {
     problem ??= messageOf(error);
   }
-  if (problem === undefined && packet !== undefined) return packet;
+  if (problem === undefined && packet !== undefined && isWhole(packet)) return packet;
   throw new ProtocolError(Reason.malformed, `a malformed packet: ${problem ?? 'it ends too early'}`);
+}
+
+/** mqtt-packet lets pass what has no packet id, or a list of nothing, which is against MQTT 5, §3.8.3 and §3.10.3. */
+function isWhole(packet: Packet): boolean {
+  if (packet.cmd !== 'subscribe' && packet.cmd !== 'unsubscribe') return true;
+  const { messageId = 0 } = packet;
+  const count = packet.cmd === 'subscribe' ? packet.subscriptions.length : packet.unsubscriptions.length;
+  return messageId > 0 && count > 0;
 }
 
 /**
