@@ -51,7 +51,9 @@ for (const { version, way } of WAYS) {
     const aws = `$aws/things/${deviceId}/shadow`;
     await client.subscribeAsync([`${own}/+`, `${aws}/#`, 'v1/devices/me/rpc/request/+', 'v1/devices/me/attributes']);
     await client.publishAsync(`${own}/telemetry`, '{"temperature": 20.0}', { qos: 1 });
-    await client.publishAsync(`${own}/telemetry`, '[{"seq":1,"time":5,"data":1},{"seq":2,"time":6,"data":2}]', { qos: 1 });
+    await client.publishAsync(`${own}/telemetry`, '[{"seq":1,"time":5,"data":1},{"seq":2,"time":6,"data":2}]', {
+      qos: 1,
+    });
     await client.publishAsync('v1/devices/me/telemetry', '{"ts":7,"values":{"a":1}}', { qos: 1 });
     await client.publishAsync('v1/devices/me/rpc/response/c-1', '{"done":true}', { qos: 1 });
     await client.publishAsync(`${aws}/update`, '{"state":{"reported":{"valve":"open"}},"clientToken":"x"}', { qos: 1 });

@@ -91,7 +91,10 @@ class MqttSession implements IngestSession {
     for (const [topic, those] of Object.entries({ telemetry, report: reports })) {
       if (those.length === 0) continue;
       const packetId = this.#sent.size + 1;
-      this.#sent.set(packetId, those.map(({ seq }) => seq));
+      this.#sent.set(
+        packetId,
+        those.map(({ seq }) => seq),
+      );
       this.device.publish(`holdfast/${this.deviceId}/${topic}`, those, packetId);
     }
   }

@@ -54,7 +54,7 @@ const TIME_MS = 1_767_225_600_000;
 export interface Conformance {
   readonly promise: string;
   readonly needsConnections: boolean;
-  run(client: IngestClient): Promise<void>;
+  readonly run: (client: IngestClient) => Promise<void>;
 }
 
 async function withEdge(

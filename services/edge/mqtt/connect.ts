@@ -69,7 +69,7 @@ export function admitConnect(connect: Connect, admission: Admission): Terms | Co
 }
 
 /** What MQTT itself has against a CONNECT. */
-function problemOf({ protocolVersion, clientId, clean, username, will, properties }: Connect): ConnectRefusal | undefined {
+function problemOf({ protocolVersion, clientId, clean, will, properties }: Connect): ConnectRefusal | undefined {
   const is5 = protocolVersion === 5;
   const refuse = (reason: ReasonCode, returnCode: number, message: string): ConnectRefusal => ({
     code: is5 ? reason : returnCode,
@@ -82,7 +82,6 @@ function problemOf({ protocolVersion, clientId, clean, username, will, propertie
   if (!is5 && clientId === '' && clean === false) {
     return refuse(Reason.badClientId, 2, 'a client without an id must ask for a clean session');
   }
-  if (typeof clientId !== 'string' || username === null) return refuse(Reason.malformed, 2, 'no id can be read');
   if (will === undefined) return undefined;
   if (will.payload.length > WILL_BYTES) {
     return refuse(Reason.quotaExceeded, 5, `the will has ${will.payload.length} bytes; the limit is ${WILL_BYTES}`);

@@ -41,7 +41,9 @@ void test('who is not let in is told why, in the words of its version', async (t
     await four.closed();
   }
   const old = await MqttDevice.raw(edge.mqttPort, 4);
-  old.send(mqttPacket.generate({ cmd: 'connect', protocolId: 'MQIsdp', protocolVersion: 3, clientId: 'old', keepalive: 0 }));
+  old.send(
+    mqttPacket.generate({ cmd: 'connect', protocolId: 'MQIsdp', protocolVersion: 3, clientId: 'old', keepalive: 0 }),
+  );
   await old.closed();
   t.equal(old.connack.returnCode, 1);
 });
@@ -57,7 +59,14 @@ void test('what breaks the protocol ends the connection with its reason', async 
     [0x95, publishPacket(topic, 'x'.repeat(9_000), 1)],
     [0x81, Buffer.of(0x30, 0xff, 0xff, 0xff, 0xff)],
     [0x81, Buffer.of(0x82, 2, 0, 1)],
-    [0x93, Buffer.concat(Array.from({ length: 17 }, (_, id) => mqttPacket.generate(publishPacket(topic, '1', id + 1), { protocolVersion: 5 })))],
+    [
+      0x93,
+      Buffer.concat(
+        Array.from({ length: 17 }, (_, id) =>
+          mqttPacket.generate(publishPacket(topic, '1', id + 1), { protocolVersion: 5 }),
+        ),
+      ),
+    ],
   ];
   for (const [reason, packet] of cases) {
     const device = await open('broken');
@@ -81,10 +90,16 @@ void test('topics of others are refused, aliases stand for topics, and PUBACKs c
   device.publish(own, '6', 6);
   await device.untilAcked(6);
   t.same(device.acked, [1, 2, 3, 4, 5, 6]);
-  t.same([1, 2, 3, 4, 5, 6].map((id) => device.reasonOf(id)), [0, 0x87, 0, 0x90, 0x99, 0]);
+  t.same(
+    [1, 2, 3, 4, 5, 6].map((id) => device.reasonOf(id)),
+    [0, 0x87, 0, 0x90, 0x99, 0],
+  );
   await device.close();
   const stored = (await edge.stored('topics')).filter(({ kind }) => kind === Kind.telemetry);
-  t.same(stored.map(({ payload }) => payload), ['1', '3', '6']);
+  t.same(
+    stored.map(({ payload }) => payload),
+    ['1', '3', '6'],
+  );
   t.match(stored[1], { seq: 7, timeMs: 8 });
   const old = await open('topics', 4);
   t.same(await old.subscribe('holdfast/topics/delta', 'holdfast/other/delta'), [0, 0x80]);
@@ -93,7 +108,11 @@ void test('topics of others are refused, aliases stand for topics, and PUBACKs c
 
 void test('a packet that is more than the window is refused whole, and nothing of it is stored', async (t) => {
   const device = await open('whole');
-  device.publish('holdfast/whole/telemetry', Array.from({ length: 600 }, () => 1), 1);
+  device.publish(
+    'holdfast/whole/telemetry',
+    Array.from({ length: 600 }, () => 1),
+    1,
+  );
   await device.untilAcked(1);
   t.equal(device.reasonOf(1), 0x99);
   await device.close();
@@ -133,7 +152,14 @@ void test('sessions are taken over from one protocol to the other', async (t) =>
 });
 
 void test('damaged packets do not harm the edge, before CONNECT and after it', async (t) => {
-  const connect = mqttPacket.generate({ cmd: 'connect', protocolId: 'MQTT', protocolVersion: 5, clientId: 'fuzz', clean: true, keepalive: 0 });
+  const connect = mqttPacket.generate({
+    cmd: 'connect',
+    protocolId: 'MQTT',
+    protocolVersion: 5,
+    clientId: 'fuzz',
+    clean: true,
+    keepalive: 0,
+  });
   const topic = 'holdfast/fuzz/telemetry';
   const packets = [
     publishPacket(topic, '{"seq":1,"data":{}}', 1, { properties: { topicAlias: 1, userProperties: { seq: '3' } } }),
@@ -145,12 +171,17 @@ void test('damaged packets do not harm the edge, before CONNECT and after it', a
   ] as Packet[];
   const good = fc.constantFrom(...packets.map((packet) => mqttPacket.generate(packet, { protocolVersion: 5 })));
   await fc.assert(
-    fc.asyncProperty(mutated(fc.constant(connect)), fc.array(mutated(good), { maxLength: 4 }), fc.boolean(), async (damaged, after, isIn) => {
-      const socket = await RawSocket.open(edge.mqttPort);
-      socket.write(Buffer.concat([isIn ? connect : damaged, ...after]));
-      socket.end();
-      await socket.closed();
-    }),
+    fc.asyncProperty(
+      mutated(fc.constant(connect)),
+      fc.array(mutated(good), { maxLength: 4 }),
+      fc.boolean(),
+      async (damaged, after, isIn) => {
+        const socket = await RawSocket.open(edge.mqttPort);
+        socket.write(Buffer.concat([isIn ? connect : damaged, ...after]));
+        socket.end();
+        await socket.closed();
+      },
+    ),
     { numRuns: 300 },
   );
   t.ok(edge.process.running);

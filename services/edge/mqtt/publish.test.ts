@@ -7,7 +7,7 @@ import { PacketReader } from './packet-reader.js';
 import { Publish } from './publish.js';
 import { ProtocolError } from './reasons.js';
 
-const text = fc.string({ minLength: 1, maxLength: 30, unit: fc.constantFrom(...'abcxyz/19') });
+const text = fc.string({ minLength: 1, maxLength: 30, unit: fc.constantFrom('a', 'b', 'xyz', '/', '19') });
 const properties = fc.record(
   {
     payloadFormatIndicator: fc.boolean(),
@@ -16,7 +16,10 @@ const properties = fc.record(
     responseTopic: text,
     contentType: text,
     correlationData: fc.uint8Array({ minLength: 1, maxLength: 20 }).map((bytes) => Buffer.from(bytes)),
-    userProperties: fc.record({ seq: fc.nat().map(String), time: fc.nat().map(String), other: text }, { requiredKeys: ['other'] }),
+    userProperties: fc.record(
+      { seq: fc.nat().map(String), time: fc.nat().map(String), other: text },
+      { requiredKeys: ['other'] },
+    ),
   },
   { requiredKeys: [] },
 );

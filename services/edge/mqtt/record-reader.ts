@@ -89,7 +89,8 @@ export class RecordReader {
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       const where = count === 1 ? '' : `record ${index + 1} of ${count}: `;
-      if (errors.push(new RecordError(error.code, where + error.message, error.seq)) <= MAX_FRAME_ERRORS) return undefined;
+      if (errors.push(new RecordError(error.code, where + error.message, error.seq)) <= MAX_FRAME_ERRORS)
+        return undefined;
       throw new RecordError('bad_record', `more than ${MAX_FRAME_ERRORS} of its records are bad; none is taken`);
     }
   }

@@ -25,7 +25,10 @@ export class Subscriptions {
   /** Whether the device listens for what shadow sends by itself: deltas, and commands. */
   get hearsShadow(): readonly [deltas: boolean, commands: boolean] {
     const { delta, awsDelta, attributes, commands } = this.topics;
-    return [[delta, awsDelta, attributes].some((topic) => this.has(topic)), this.has(commands) || this.has(ANY_COMMAND)];
+    return [
+      [delta, awsDelta, attributes].some((topic) => this.has(topic)),
+      this.has(commands) || this.has(ANY_COMMAND),
+    ];
   }
 
   /** @returns the reason code of 5: 0 where it is granted */
