@@ -48,8 +48,7 @@ await t.test(
       await session.close();
       await client.endAsync(true);
     } finally {
-      await client.endAsync(true);
-      await pipeline.stop();
+        await pipeline.stop();
     }
   },
 );
