@@ -48,7 +48,7 @@ await t.test(
       await session.close();
       await client.endAsync(true);
     } finally {
-        await pipeline.stop();
+      await pipeline.stop();
     }
   },
 );
