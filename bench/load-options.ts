@@ -1,6 +1,6 @@
 /** What a load does; passed to its process as JSON. */
 /** What a load can speak; see protocols.ts. */
-export const PROTOCOLS = ['binary', 'json', 'redis', 'mqtt', 'nats', 'amqp', 'postgres'] as const;
+export const PROTOCOLS = ['binary', 'json', 'http', 'udp', 'redis', 'mqtt', 'nats', 'amqp', 'postgres'] as const;
 export type Protocol = (typeof PROTOCOLS)[number];
 
 export interface LoadOptions {

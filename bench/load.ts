@@ -17,6 +17,7 @@ import { readLoadOptions, type LoadOptions } from './load-options.js';
 import { connectorFor } from './protocols.js';
 import { Samples, percentile } from './statistics.js';
 import { startTicker, TICK_MS } from './ticker.js';
+import { UdpLoad } from './udp-load.js';
 
 const DRAIN_DEADLINE_MS = 60_000;
 /** Connections that are being made at the same time: under the backlog of any listening socket. */
@@ -211,9 +212,14 @@ class OpenLoad extends Load {
   }
 }
 
+function loadFor(options: LoadOptions): Load | UdpLoad {
+  if (options.protocol === 'udp') return new UdpLoad(options);
+  return options.recordsPerSecond > 0 ? new OpenLoad(options) : new ClosedLoad(options);
+}
+
 async function run(): Promise<void> {
   const options = readLoadOptions(process.argv[2]);
-  const load = options.recordsPerSecond > 0 ? new OpenLoad(options) : new ClosedLoad(options);
+  const load = loadFor(options);
   await load.connect();
   tell('connected');
   load.start();

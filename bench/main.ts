@@ -26,6 +26,7 @@ import { benchScaling } from './scaling.js';
 import { benchShadow } from './shadow.js';
 import { benchShapes } from './shapes.js';
 import { benchStorage } from './storage.js';
+import { benchWays } from './ways.js';
 
 interface Part {
   readonly run: (context: BenchContext) => Promise<PartResult>;
@@ -38,6 +39,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   queue: { run: benchQueue, rounds: 1 },
   edge: { run: benchEdge, rounds: 3 },
   peers: { run: benchPeers, rounds: 3 },
+  ways: { run: benchWays, rounds: 2 },
   shapes: { run: benchShapes, rounds: 1 },
   scaling: { run: benchScaling, rounds: 2 },
   pipeline: { run: benchPipeline, rounds: 2 },

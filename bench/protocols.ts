@@ -1,6 +1,7 @@
 /** The protocols that a load speaks: for each its frames, and its connections. */
 import { DeviceConnection } from './device-connection.js';
 import { binaryShape, jsonShape } from './device-frames.js';
+import { HttpConnection, httpShape } from './http-connection.js';
 import type { LoadConnection, OnAcked } from './load-connection.js';
 import type { LoadOptions } from './load-options.js';
 import { AmqpConnection, amqpShape } from './peers/amqp-connection.js';
@@ -25,6 +26,12 @@ export function connectorFor(options: LoadOptions, onAcked: OnAcked): Connector 
       const block = blockOf(shape(payloadBytes, recordsAFrame));
       return (index) => new DeviceConnection(index, host, port, block, onAcked, protocol);
     }
+    case 'http': {
+      const block = blockOf(httpShape(payloadBytes, recordsAFrame));
+      return (index) => new HttpConnection(index, host, port, block, onAcked);
+    }
+    case 'udp':
+      throw new Error('UDP has no connections: see udp-load.ts');
     case 'redis': {
       const block = blockOf(redisShape(payloadBytes));
       return (index) => new RedisConnection(index, host, port, block, onAcked);

@@ -56,6 +56,7 @@ export async function startEdge(
   const environment = {
     ...EDGE,
     EDGE_LISTEN: `127.0.0.1:${port}`,
+    EDGE_MQTT_LISTEN: 'off',
     EDGE_QUEUE: queue,
     EDGE_ROUTER: intake,
     ...settings,

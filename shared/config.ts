@@ -176,7 +176,7 @@ export function address(key: string, fallback: string, about: string): Field<Add
   return { key, fallback, about, allowed: 'host:port, as 127.0.0.1:7300 or [::]:7300', parse };
 }
 
-/** An address to listen on, or `off`. */
+/** `host:port` to listen on, or `off`. */
 export function addressOrOff(key: string, fallback: string, about: string): Field<Address | 'off'> {
   const field = address(key, fallback, about);
   const parse = (value: string): Address | 'off' | undefined => (value === 'off' ? 'off' : field.parse(value));

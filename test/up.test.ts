@@ -28,6 +28,7 @@ async function prepare(): Promise<Up> {
   const environment = {
     EDGE_LISTEN: `127.0.0.1:${edge!}`,
     EDGE_UDP_LISTEN: `127.0.0.1:${udp!}`,
+    EDGE_MQTT_LISTEN: 'off',
     EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin!}`,
     EDGE_ROUTER: `tcp://127.0.0.1:${intake!}`,
     EDGE_DOWNLINK: `tcp://127.0.0.1:${downlink!}`,

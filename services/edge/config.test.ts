@@ -31,6 +31,9 @@ void test('without a secret the edge refuses to listen for others, with exit cod
     t.equal(code, CONFIG_EXIT_CODE);
     t.match(output, /EDGE_LISTEN=\S+ is open to others: set EDGE_DEVICE_SECRET, or listen on 127\.0\.0\.1/);
   }
+  const { code, output } = await runEdge({ EDGE_MQTT_LISTEN: '0.0.0.0:0', EDGE_QUEUE: `${t.testdir()}/queue` });
+  t.equal(code, CONFIG_EXIT_CODE);
+  t.match(output, /EDGE_MQTT_LISTEN=\S+ is open to others: set EDGE_DEVICE_SECRET/);
 });
 
 void test('without a secret the edge refuses datagrams of others too', async (t) => {

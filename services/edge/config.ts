@@ -20,6 +20,7 @@ export const edgeFields = {
   listen: address('EDGE_LISTEN', '127.0.0.1:7300', 'where devices connect'),
   udpListen: addressOrOff('EDGE_UDP_LISTEN', '127.0.0.1:5000', 'where datagrams of devices are received'),
   udpDevices: integer('EDGE_UDP_DEVICES', 10_000, 1, 10_000_000, 'devices whose datagrams are remembered'),
+  mqttListen: addressOrOff('EDGE_MQTT_LISTEN', '127.0.0.1:1883', 'where devices connect by MQTT over TCP'),
   adminListen: address('EDGE_ADMIN_LISTEN', '127.0.0.1:7309', 'where /metrics, /healthz and /readyz are served'),
   deviceSecret: secret('EDGE_DEVICE_SECRET', "the key of the devices' tokens; without it only loopback is served"),
   origins: list('EDGE_ORIGINS', '', /^https?:\/\/[^\s/]+$/, 'values of the Origin header that are let in'),
@@ -55,7 +56,11 @@ export function readEdgeConfig(environment?: Readonly<Record<string, string | un
 
 function checkEdge(config: EdgeConfig): readonly string[] {
   const problems: string[] = [];
-  const listening = { EDGE_LISTEN: config.listen, EDGE_UDP_LISTEN: config.udpListen };
+  const listening = {
+    EDGE_LISTEN: config.listen,
+    EDGE_MQTT_LISTEN: config.mqttListen,
+    EDGE_UDP_LISTEN: config.udpListen,
+  };
   for (const [key, address] of Object.entries(listening)) {
     if (address === 'off' || config.deviceSecret !== undefined || isLoopback(address.host)) continue;
     const { host, port } = address;

@@ -17,6 +17,9 @@ import { RecordsEndpoint } from './http/records.js';
 import { HttpServer } from './http/server.js';
 import { Ingest } from './ingest.js';
 import { EdgeMetrics } from './metrics.js';
+import { mqttContext } from './mqtt/context.js';
+import { MqttServer } from './mqtt/server.js';
+import { MqttWebSocket } from './mqtt/websocket.js';
 import { Sessions } from './sessions.js';
 import { UdpEndpoint } from './udp/endpoint.js';
 import { UdpMetrics } from './udp/metrics.js';
@@ -50,6 +53,7 @@ export async function main(): Promise<void> {
     config.udpListen === 'off'
       ? []
       : [new UdpEndpoint(config.udpListen, config, ingest, metrics, new UdpMetrics(registry), fail)];
+  const mqtt = mqttContext(config, { admission, sessions, ingest, downlink, metrics, assigned });
   const waiting: string[] = ['start'];
   registerQueueGauges(registry, 'uplink', () => queue.stats());
 
@@ -61,7 +65,8 @@ export async function main(): Promise<void> {
     downlink,
     sessions,
     ...udp,
-    new HttpServer(config.listen, [webSocket], [records, webSocket]),
+    new HttpServer(config.listen, [webSocket, new MqttWebSocket(config.origins, mqtt)], [records, webSocket]),
+    new MqttServer(config.mqttListen, mqtt),
     showTitle('edge', () => `:${config.listen.port} devices=${sessions.count} queued=${queue.records}`),
   ]);
   waiting.length = 0;

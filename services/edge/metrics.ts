@@ -14,6 +14,7 @@ export class EdgeMetrics {
   readonly recordsOut;
   readonly rejected;
   readonly connections;
+  readonly connectionsByProtocol;
   readonly takeOvers;
   readonly commitSeconds;
   readonly ackSeconds;
@@ -42,6 +43,12 @@ export class EdgeMetrics {
     });
     startAtZero(this.rejected, 'reason', REJECT_REASONS);
     this.connections = new Counter({ name: 'holdfast_connections_total', help: 'connections let in', registers });
+    this.connectionsByProtocol = new Counter({
+      name: 'holdfast_connections_by_protocol_total',
+      help: 'connections let in, by what they speak',
+      labelNames: ['protocol'],
+      registers,
+    });
     this.takeOvers = new Counter({
       name: 'holdfast_take_overs_total',
       help: 'sessions closed because the device opened another',

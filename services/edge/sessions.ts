@@ -18,6 +18,8 @@ export interface DeviceConnection extends Receiver {
   readonly protocol: string;
   /** Tells this connection of the device from its others, in the edge's records `online` and `offline`. */
   readonly id: string;
+  /** What the device wanted said where its connection breaks off, for its record `offline`; undefined: nothing. */
+  readonly will?: unknown;
 }
 
 export class Sessions implements Part {
@@ -52,6 +54,7 @@ export class Sessions implements Part {
     const older = this.#connections.get(session.deviceId);
     this.#connections.set(session.deviceId, connection);
     this.metrics.connections.inc();
+    this.metrics.connectionsByProtocol.inc({ protocol: connection.protocol });
     if (older !== undefined) {
       this.metrics.takeOvers.inc();
       older.session.close({ why: 'taken_over' });
@@ -67,7 +70,7 @@ export class Sessions implements Part {
     // A device that was taken over is still there, in its newer session.
     if (this.#connections.get(session.deviceId) !== connection) return;
     this.#connections.delete(session.deviceId);
-    this.#note(Kind.offline, connection, { session: connection.id });
+    this.#note(Kind.offline, connection, { session: connection.id, will: connection.will });
     this.downlink.went(connection);
   }
 
@@ -82,7 +85,7 @@ export class Sessions implements Part {
   }
 
   /** A record of the edge's own; by `session` a late offline is told from one of the connection that is there now. */
-  #note(kind: Kind, { session }: DeviceConnection, payload: Readonly<Record<string, string>>): void {
+  #note(kind: Kind, { session }: DeviceConnection, payload: Readonly<Record<string, unknown>>): void {
     this.ingest.note(kind, session, Buffer.from(JSON.stringify(payload)));
   }
 }

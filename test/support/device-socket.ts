@@ -76,6 +76,11 @@ export class DeviceSocket {
     return this.#closed !== undefined;
   }
 
+  /** How the session has ended; undefined while it is open. */
+  get closing(): Closed | undefined {
+    return this.#closed;
+  }
+
   /** Bytes that were sent and that the kernel has not taken. */
   get unsentBytes(): number {
     return this.socket.bufferedAmount;

@@ -25,6 +25,7 @@ export class TestEdge {
     readonly directory: string,
     readonly port: number,
     readonly adminPort: number,
+    readonly mqttPort: number,
     /** Where the edge looks for a router; nobody is there unless a test starts one. */
     readonly routerPort: number,
     /** Where it looks for shadow: a TestDownlink, or nobody. */
@@ -40,11 +41,12 @@ export class TestEdge {
    */
   static async start(keys: Readonly<Record<string, string>> = {}, launcher: readonly string[] = []): Promise<TestEdge> {
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-edge-'));
-    const ports = (await freePorts(5)) as [number, number, number, number, number];
-    const [port, adminPort, routerPort, downlinkPort, udpPort] = ports;
+    const ports = (await freePorts(6)) as [number, number, number, number, number, number];
+    const [port, adminPort, routerPort, downlinkPort, udpPort, mqttPort] = ports;
     const environment = {
       EDGE_LISTEN: `127.0.0.1:${port}`,
       EDGE_UDP_LISTEN: `127.0.0.1:${udpPort}`,
+      EDGE_MQTT_LISTEN: `127.0.0.1:${mqttPort}`,
       EDGE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
       EDGE_QUEUE: join(directory, 'queue'),
       EDGE_ROUTER: `tcp://127.0.0.1:${routerPort}`,
@@ -52,7 +54,7 @@ export class TestEdge {
       ...keys,
     };
     const process = new ServiceProcess(['edge'], environment, adminPort, launcher);
-    const edge = new TestEdge(directory, port, adminPort, routerPort, downlinkPort, udpPort, process);
+    const edge = new TestEdge(directory, port, adminPort, mqttPort, routerPort, downlinkPort, udpPort, process);
     try {
       await process.start();
     } catch (error) {

@@ -33,6 +33,7 @@ export class Pipeline {
     const keys = {
       EDGE_LISTEN: `127.0.0.1:${edge!}`,
       EDGE_UDP_LISTEN: `127.0.0.1:${udp!}`,
+      EDGE_MQTT_LISTEN: 'off',
       EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin!}`,
       EDGE_QUEUE: join(directory, 'edge'),
       EDGE_ROUTER: `tcp://127.0.0.1:${intake!}`,

@@ -145,6 +145,7 @@ async function makeEdge(keys: Readonly<Record<string, string>>, root?: string): 
   const environment = {
     EDGE_LISTEN: `127.0.0.1:${port}`,
     EDGE_UDP_LISTEN: 'off',
+    EDGE_MQTT_LISTEN: 'off',
     EDGE_ADMIN_LISTEN: `127.0.0.1:${adminPort}`,
     ...keys,
   };

@@ -31,9 +31,14 @@ export const WIRING: Readonly<Record<string, Wiring>> = {
   edge: {
     fields: edgeFields,
     read: readEdgeConfig,
-    listens: { devices: 'EDGE_LISTEN', udp: 'EDGE_UDP_LISTEN', admin: 'EDGE_ADMIN_LISTEN' },
+    listens: {
+      devices: 'EDGE_LISTEN',
+      mqtt: 'EDGE_MQTT_LISTEN',
+      udp: 'EDGE_UDP_LISTEN',
+      admin: 'EDGE_ADMIN_LISTEN',
+    },
     connects: ['EDGE_ROUTER', 'EDGE_DOWNLINK'],
-    open: ['devices', 'udp'],
+    open: ['devices', 'mqtt', 'udp'],
     queue: { directory: 'EDGE_QUEUE', bytes: ['EDGE_QUOTA', 'EDGE_DISK_FLOOR'] },
   },
   router: {
