@@ -16,7 +16,7 @@ import type { FromWorker, ToWorker, WorkerSetup } from './messages.js';
 import { sourceAddresses } from './sources.js';
 
 export interface FleetOptions {
-  /** ws://host:port or wss://host:port */
+  /** A URL with a scheme of the protocol. */
   readonly edge: string;
   readonly devices: number;
   readonly intervalMs: number;
@@ -80,8 +80,8 @@ export class Fleet extends EventEmitter<FleetEvents> {
 
   /** @throws HoldfastError bad_config, start_failed */
   async start(): Promise<void> {
-    const { devices, processes, edge } = this.options;
-    const address = await resolveEdge(edge);
+    const { devices, processes, edge, protocol } = this.options;
+    const address = await resolveEdge(edge, protocol);
     const least = Math.ceil(devices / connectionsAProcess());
     if (processes !== undefined && processes < least) {
       const message = `--processes ${processes}: ${devices} devices need at least ${least}`;
@@ -89,7 +89,8 @@ export class Fleet extends EventEmitter<FleetEvents> {
     }
     const count = processes ?? least;
     this.startMs = Date.now() + START_DELAY_MS;
-    const sources = sourceAddresses(address.host, devices);
+    // Devices that send datagrams share a few sockets.
+    const sources = protocol === 'udp' ? [] : sourceAddresses(address.host, devices);
     for (let index = 0; index < count; index++) {
       const firstDevice = Math.floor((devices * index) / count);
       const nextDevice = Math.floor((devices * (index + 1)) / count);

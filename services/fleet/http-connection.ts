@@ -17,10 +17,9 @@ export class HttpConnection extends StreamConnection {
   #waiting: RecordRun | undefined;
   /** The records of the request under way. */
   #asked: RecordRun | undefined;
-  #isConnected = false;
+  /** Idle: the edge has closed, and nothing was to be sent since. */
+  #state: 'connecting' | 'open' | 'closing' | 'idle' = 'connecting';
   #isOpened = false;
-  /** The edge has closed, and nothing was to be sent since. */
-  #isIdle = false;
 
   constructor(
     private readonly dialer: HttpDialer,
@@ -38,7 +37,7 @@ export class HttpConnection extends StreamConnection {
   }
 
   protected override connected(): void {
-    this.#isConnected = true;
+    this.#state = 'open';
     if (!this.#isOpened) {
       this.#isOpened = true;
       this.owner.opened(this.dialer.messages.recordsPerMessage);
@@ -51,13 +50,11 @@ export class HttpConnection extends StreamConnection {
   }
 
   protected override lost(reason: string): void {
-    const isIdle = this.#isConnected && this.#asked === undefined;
-    this.#isConnected = false;
-    if (!isIdle) {
+    if (this.#state === 'connecting' || this.#asked !== undefined) {
       this.fail(reason);
       return;
     }
-    this.#isIdle = true;
+    this.#state = 'idle';
     this.#ask();
   }
 
@@ -67,6 +64,7 @@ export class HttpConnection extends StreamConnection {
     const asked = this.#asked;
     if (asked === undefined || read.bytes !== end) throw new Error('the edge answers more than it was asked');
     this.#asked = undefined;
+    if (read.answer.isLast) this.#state = 'closing';
     this.#settle(asked, read.answer);
     if (!this.isOver) this.#ask();
     return end;
@@ -75,11 +73,11 @@ export class HttpConnection extends StreamConnection {
   #ask(): void {
     const waiting = this.#waiting;
     if (waiting === undefined || this.#asked !== undefined) return;
-    if (this.#isIdle) {
-      this.#isIdle = false;
+    if (this.#state === 'idle') {
+      this.#state = 'connecting';
       this.reopen();
     }
-    if (!this.#isConnected) return;
+    if (this.#state !== 'open') return;
     const { messages } = this.dialer;
     const count = Math.min(waiting.count, messages.recordsPerMessage);
     this.#asked = partOf(waiting, 0, count);

@@ -18,7 +18,7 @@ export class HttpDialer implements Dialer, StreamDialer {
     readonly edge: EdgeAddress,
     payloadBytes: number,
   ) {
-    const layout = { headBytes: HEAD_BYTES, tailBytes: 0, maxRecordBytes: BODY_BYTES };
+    const layout = { headBytes: HEAD_BYTES, maxRecordBytes: BODY_BYTES };
     this.messages = new RecordMessages('json', makePayload(payloadBytes), layout);
   }
 

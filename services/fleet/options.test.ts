@@ -66,18 +66,18 @@ void test('an option that is not allowed is named with what is', (t) => {
 });
 
 void test('the edge is found by URL, and by nothing else', async (t) => {
-  t.strictSame(await resolveEdge('ws://127.0.0.1:7300'), {
+  t.strictSame(await resolveEdge('ws://127.0.0.1:7300', 'binary'), {
     host: '127.0.0.1',
     port: 7300,
     name: '127.0.0.1',
     isSecure: false,
   });
-  t.match(await resolveEdge('wss://[::1]'), { host: '::1', port: 443, isSecure: true });
-  t.match(await resolveEdge('ws://localhost:1'), { name: 'localhost', port: 1 });
+  t.match(await resolveEdge('wss://[::1]', 'binary'), { host: '::1', port: 443, isSecure: true });
+  t.match(await resolveEdge('ws://localhost:1', 'binary'), { name: 'localhost', port: 1 });
   for (const bad of ['127.0.0.1:7300', 'http://127.0.0.1', 'ws://127.0.0.1/v1/devices', '']) {
-    await t.rejects(resolveEdge(bad), { code: 'bad_config' }, bad);
+    await t.rejects(resolveEdge(bad, 'binary'), { code: 'bad_config' }, bad);
   }
-  await t.rejects(resolveEdge('ws://nowhere.invalid'), { code: 'start_failed' });
+  await t.rejects(resolveEdge('ws://nowhere.invalid', 'binary'), { code: 'start_failed' });
 });
 
 void test('a fleet on loopback comes from as many addresses as it needs; any other has one machine to come from', (t) => {

@@ -18,7 +18,7 @@ export class RecordFrames {
   readonly #opcode: number;
 
   constructor(format: RecordFormat, payload: Buffer) {
-    const layout = { headBytes: MAX_HEADER_BYTES, tailBytes: 0, maxRecordBytes: FRAME_BYTES };
+    const layout = { headBytes: MAX_HEADER_BYTES, maxRecordBytes: FRAME_BYTES };
     this.#messages = new RecordMessages(format, payload, layout);
     this.#opcode = format === 'binary' ? Opcode.binary : Opcode.text;
   }

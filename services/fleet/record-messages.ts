@@ -5,8 +5,7 @@
  *   binary   u32 size of what follows | u8 kind 1 | u8[3] 0 | f64 seq | f64 time, ms | payload      one after the other
  *   json     {"seq":17,"time":1732112345678,"data":payload}, or an array of them
  *
- * Room is left before the records for what a protocol puts there, and behind them: a header is written so that it ends where
- * the records start.
+ * Room is left before the records for what a protocol puts there: it is written so that it ends where the records start.
  */
 import { encodeRecordFrame, FRAME_HEADER_BYTES } from '../../shared/device-frames.js';
 import type { RecordRun } from './connection.js';
@@ -19,8 +18,6 @@ export type RecordFormat = 'json' | 'binary';
 export interface MessageLayout {
   /** Room before the records, bytes. */
   readonly headBytes: number;
-  /** Room behind them. */
-  readonly tailBytes: number;
   /** Several records are not longer than this together; a single one may be. */
   readonly maxRecordBytes: number;
 }
@@ -37,13 +34,13 @@ export class RecordMessages {
   constructor(
     private readonly format: RecordFormat,
     private readonly payload: Buffer,
-    { headBytes, tailBytes, maxRecordBytes }: MessageLayout,
+    { headBytes, maxRecordBytes }: MessageLayout,
   ) {
     this.headBytes = headBytes;
     this.#record = encodeRecordFrame('telemetry', 0, 0, payload);
     const recordBytes = format === 'binary' ? this.#record.length : payload.length + JSON_ENVELOPE_BYTES;
     this.recordsPerMessage = Math.max(1, Math.floor(maxRecordBytes / recordBytes));
-    this.#bufferBytes = headBytes + this.recordsPerMessage * recordBytes + tailBytes;
+    this.#bufferBytes = headBytes + this.recordsPerMessage * recordBytes;
     this.buffer = Buffer.allocUnsafeSlow(this.#bufferBytes);
   }
 

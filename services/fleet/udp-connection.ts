@@ -36,6 +36,8 @@ export class UdpConnection implements FleetConnection {
   send(run: RecordRun): void {
     const underWay = this.#underWay;
     this.#underWay = underWay === undefined ? run : partOf(underWay, 0, underWay.count + run.count);
+    // A device whose buffer is full has given up its oldest, which is all that goes beyond.
+    if (this.#underWay.count > MAX_UNACKED) this.#drop(this.#underWay.count - MAX_UNACKED);
     this.dialer.send(this.device, run);
     if (this.#timer === undefined) this.#wait();
   }
@@ -80,15 +82,22 @@ export class UdpConnection implements FleetConnection {
   /** Something new is settled: what is settled without a gap is told. @param settled the bits from now on */
   #settle(settled: number): void {
     const run = this.#underWay!;
-    // 32 where all bits are ones.
-    const count = Math.min(run.count, Math.clz32(~settled & -~settled) === 32 ? 32 : 31 - Math.clz32(~settled & -~settled));
-    this.#underWay = count === run.count ? undefined : partOf(run, count, run.count - count);
-    this.#settled = count >= 32 ? 0 : settled >>> count;
+    const count = trailingOnes(settled);
+    this.#settled = settled;
+    this.#drop(count);
     this.#pauseMs = FIRST_PAUSE_MS;
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#underWay !== undefined) this.#wait();
     if (count > 0) this.owner.acked(run.firstSeq + count - 1);
+  }
+
+  /** Forgets the first records under way. */
+  #drop(count: number): void {
+    const run = this.#underWay!;
+    this.#underWay = count === run.count ? undefined : partOf(run, count, run.count - count);
+    // A shift by 32 would be one by 0.
+    this.#settled = count < MAX_UNACKED ? (this.#settled >>> count) | 0 : 0;
   }
 
   #wait(): void {
@@ -111,4 +120,10 @@ export class UdpConnection implements FleetConnection {
     }
     this.#wait();
   }
+}
+
+/** How many of the lowest bits are 1 without a 0 between, 0 to 32. */
+function trailingOnes(bits: number): number {
+  const lowestZero = ~bits & (bits + 1);
+  return lowestZero === 0 ? 32 : 31 - Math.clz32(lowestZero);
 }

@@ -9,6 +9,7 @@
  * the token's text as its key; without a token, with the empty key.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { FRAME_HEADER_BYTES } from '../../shared/device-frames.js';
 
 /** What goes through Ethernet and the Internet in one piece: 1,500 bytes less the headers of IPv4 and UDP. */
 export const DATAGRAM_BYTES = 1_472;
@@ -16,9 +17,15 @@ const UP_MAGIC = 'HFU1';
 const ACK_MAGIC = 'HFA1';
 const ERROR_MAGIC = 'HFE1';
 const ID_AT = 5;
-export const HMAC_BYTES = 16;
+const HMAC_BYTES = 16;
 const ACK_BYTES = 20;
 const ERROR_BYTES = 9;
+/** The longest of a fleet: fleet-<run>-<number>. */
+const LONGEST_ID = 'fleet-01234567-4999999';
+/** What the records of one datagram may have, for a device of a fleet. */
+export const DATAGRAM_RECORD_BYTES = DATAGRAM_BYTES - overheadBytes(LONGEST_ID);
+/** The largest payload that fits into a datagram. */
+export const MAX_DATAGRAM_PAYLOAD_BYTES = DATAGRAM_RECORD_BYTES - FRAME_HEADER_BYTES;
 /** The codes of errors by their number, as the edge has them. */
 const CODES = ['bad_json', 'bad_record', 'bad_seq', 'bad_time', 'too_large', 'refused'];
 
@@ -28,7 +35,7 @@ export type EdgeDatagram =
   | { readonly type: 'error'; readonly seq: number; readonly code: string };
 
 /** What stands around the records, bytes. */
-export function overheadBytes(id: string): number {
+function overheadBytes(id: string): number {
   return ID_AT + id.length + HMAC_BYTES;
 }
 

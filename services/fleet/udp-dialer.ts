@@ -8,13 +8,11 @@ import type { ConnectionOwner, DeviceIdentity, Dialer, EdgeAddress, FleetConnect
 import { makePayload } from './payload.js';
 import { partOf, RecordMessages } from './record-messages.js';
 import { UdpConnection } from './udp-connection.js';
-import { addresseeOf, DATAGRAM_BYTES, makeDatagram, overheadBytes } from './udp-datagrams.js';
+import { addresseeOf, DATAGRAM_RECORD_BYTES, makeDatagram } from './udp-datagrams.js';
 
 const SOCKETS = 4;
 /** Acks of thousands of devices can come at once; the kernel gives as much of it as it may. */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024;
-/** Of a device's id in a fleet: fleet-xxxxxxxx-4999999. */
-const ID_CHARACTERS = 'fleet-01234567-4999999';
 
 export class UdpDialer implements Dialer {
   readonly #messages: RecordMessages;
@@ -26,12 +24,8 @@ export class UdpDialer implements Dialer {
     private readonly edge: EdgeAddress,
     payloadBytes: number,
   ) {
-    const maxRecordBytes = DATAGRAM_BYTES - overheadBytes(ID_CHARACTERS);
-    this.#messages = new RecordMessages('binary', makePayload(payloadBytes), {
-      headBytes: 0,
-      tailBytes: 0,
-      maxRecordBytes,
-    });
+    const layout = { headBytes: 0, maxRecordBytes: DATAGRAM_RECORD_BYTES };
+    this.#messages = new RecordMessages('binary', makePayload(payloadBytes), layout);
     this.#sockets = Array.from({ length: SOCKETS }, () => this.#open());
   }
 
