@@ -82,21 +82,24 @@ const WAYS = [
 ] as const;
 
 for (const [protocol, edgeUrl] of WAYS) {
-  void t.test(`through an outage and the death of the edge each acked record is stored once, by ${protocol}`, async (t) => {
-    const words = ['--devices', '40', '--interval', '100ms', '--ramp', '200ms', '--protocol', protocol];
-    const script = '800ms offline; 1600ms online; 2s status; 5s quit';
-    const fleet = new RunningFleet([...words, '--script', script], edgeUrl);
-    await until(() => fleet.stderr.includes('online: every'));
-    const { edge } = pipeline.services;
-    await edge.end('SIGKILL');
-    await edge.start();
-    const { code, result } = await fleet.result();
-    t.equal(code, 0, fleet.stderr);
-    t.match(result.verification, { lost: 0, twice: 0, acked: result.counters.acked });
-    t.match(result.counters, { buffered: 0, dropped: 0, refused: 0, acked: result.counters.made });
-    t.ok(result.counters.made > 500, `${result.counters.made} records`);
-    t.ok(result.counters.reconnects >= 40);
-  });
+  void t.test(
+    `through an outage and the death of the edge each acked record is stored once, by ${protocol}`,
+    async (t) => {
+      const words = ['--devices', '40', '--interval', '100ms', '--ramp', '200ms', '--protocol', protocol];
+      const script = '800ms offline; 1600ms online; 2s status; 5s quit';
+      const fleet = new RunningFleet([...words, '--script', script], edgeUrl);
+      await until(() => fleet.stderr.includes('online: every'));
+      const { edge } = pipeline.services;
+      await edge.end('SIGKILL');
+      await edge.start();
+      const { code, result } = await fleet.result();
+      t.equal(code, 0, fleet.stderr);
+      t.match(result.verification, { lost: 0, twice: 0, acked: result.counters.acked });
+      t.match(result.counters, { buffered: 0, dropped: 0, refused: 0, acked: result.counters.made });
+      t.ok(result.counters.made > 500, `${result.counters.made} records`);
+      t.ok(result.counters.reconnects >= 40);
+    },
+  );
 }
 
 void t.test('several processes are one fleet, and SIGTERM ends it with its table', async (t) => {

@@ -9,7 +9,13 @@ import { noCounters } from './counters.js';
 import { FleetDevice, type DeviceSurroundings } from './device.js';
 import { makeDialer } from './dialer.js';
 import { Histogram } from './histogram.js';
-import { DATAGRAM_BYTES, isNamed, makeDatagram, MAX_DATAGRAM_PAYLOAD_BYTES, readEdgeDatagram } from './udp-datagrams.js';
+import {
+  DATAGRAM_BYTES,
+  isNamed,
+  makeDatagram,
+  MAX_DATAGRAM_PAYLOAD_BYTES,
+  readEdgeDatagram,
+} from './udp-datagrams.js';
 
 const ID = 'fleet-test-1';
 const KEY = 'the token';
@@ -149,7 +155,10 @@ void test('any bytes at all are read or passed over, and none that was changed i
     changed[at]! ^= 1;
     t.equal(readEdgeDatagram(changed, ID, KEY), undefined, `byte ${at}`);
   }
-  t.equal(makeDatagram('fleet-01234567-4999999', Buffer.alloc(MAX_DATAGRAM_PAYLOAD_BYTES + 24), '').length, DATAGRAM_BYTES);
+  t.equal(
+    makeDatagram('fleet-01234567-4999999', Buffer.alloc(MAX_DATAGRAM_PAYLOAD_BYTES + 24), '').length,
+    DATAGRAM_BYTES,
+  );
   t.end();
 });
 
