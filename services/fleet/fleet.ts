@@ -48,6 +48,8 @@ interface WorkerProcess {
   readonly child: ChildProcess;
   counters: Counters;
   ledger: Ledger | undefined;
+  /** It makes no more records. */
+  isQuiet: boolean;
 }
 
 export class Fleet extends EventEmitter<FleetEvents> {
@@ -124,6 +126,14 @@ export class Fleet extends EventEmitter<FleetEvents> {
     this.#tell({ type: 'quiet' });
   }
 
+  /** Resolves once a quiet fleet has nothing left that is not acked, or at the deadline. */
+  async drained(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    // Counts from before a worker was quiet may show nothing left, and more may have been made since.
+    const isDrained = ({ buffered }: Counters): boolean =>
+      buffered === 0 && this.#workers.every(({ isQuiet }) => isQuiet);
+    await this.until(isDrained, timeoutMs, signal);
+  }
+
   /**
    * Resolves once `isTrue` says so of the counters, or at the deadline.
    * @returns whether it did
@@ -163,7 +173,7 @@ export class Fleet extends EventEmitter<FleetEvents> {
       serialization: 'advanced',
       execArgv: ['--title=holdfast-fleet-worker'],
     });
-    const worker: WorkerProcess = { child, counters: noCounters(), ledger: undefined };
+    const worker: WorkerProcess = { child, counters: noCounters(), ledger: undefined, isQuiet: false };
     this.#workers.push(worker);
     child.on('message', (message) => this.#receive(worker, message as FromWorker));
     child.on('exit', (code, signal) => {
@@ -180,6 +190,7 @@ export class Fleet extends EventEmitter<FleetEvents> {
     }
     worker.counters = message.counters;
     this.latencies.merge(message.latencies);
+    if (message.type === 'sample') worker.isQuiet = message.isQuiet;
     if (message.type === 'finished') {
       worker.ledger = message.ledger;
       worker.child.disconnect();
