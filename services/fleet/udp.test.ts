@@ -186,17 +186,17 @@ void test('acks that overtake are held back, and what none has named is sent aga
 
 void test('a backlog goes in full datagrams, and at most 32 records are under way', async (t) => {
   const { edge, device, around } = await makeDevice(t);
-  let acked = 0;
   let farthest = 0;
   edge.onDatagram = (seqs, answer) => {
-    farthest = Math.max(farthest, seqs.at(-1)! - acked);
-    acked = Math.max(acked, seqs.at(-1)!);
-    answer(fromEdge('HFA1', [1, acked], 0));
+    // Nothing is acked before it comes a second time.
+    const isAgain = edge.datagrams.flat().filter((seq) => seq === 1).length > 1;
+    if (isAgain) answer(fromEdge('HFA1', [1, seqs.at(-1)!], 0));
+    else farthest = Math.max(farthest, seqs.at(-1)!);
   };
   produce(device, 200);
   device.connect(true);
   await until(() => around.counters.buffered === 0);
-  t.ok(farthest <= 32, `${farthest} were under way`);
+  t.equal(farthest, 32);
   t.ok(edge.bytes.every((bytes) => bytes <= 1_500));
   t.ok(edge.datagrams.length < 80, `${edge.datagrams.length} datagrams`);
   t.strictSame(device.ledger.acked(), [{ first: 1, last: 200 }]);
