@@ -12,21 +12,28 @@ export interface PipelineOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** A copy of the package to run instead, with a planted bug. */
   readonly root?: string;
+  /** An empty database to store into; absent: a PostgreSQL of the pipeline's own, which goes with it. */
+  readonly databaseUrl?: string;
+  /** Words in front of node for a service, as of strace. */
+  readonly launchers?: Readonly<Partial<Record<PipelineService, readonly string[]>>>;
 }
 
 export class Pipeline {
   private constructor(
     readonly directory: string,
-    readonly postgres: TestPostgres,
+    private readonly ownPostgres: TestPostgres | undefined,
+    readonly databaseUrl: string,
     readonly services: Readonly<Record<PipelineService, ServiceProcess>>,
     readonly edgeUrl: string,
     /** What each service was given: more processes of the same pipeline start from it. */
     readonly environment: Readonly<Record<string, string>>,
   ) {}
 
-  static async start({ environment = {}, root }: PipelineOptions = {}): Promise<Pipeline> {
+  static async start(options: PipelineOptions = {}): Promise<Pipeline> {
+    const { environment = {}, root, launchers = {} } = options;
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-pipeline-'));
-    const postgres = await TestPostgres.start();
+    const postgres = options.databaseUrl === undefined ? await TestPostgres.start() : undefined;
+    const databaseUrl = options.databaseUrl ?? postgres!.url;
     const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin] = await freePorts(7);
     const keys = {
       EDGE_LISTEN: `127.0.0.1:${edge!}`,
@@ -38,27 +45,41 @@ export class Pipeline {
       ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
       ROUTER_CONSUMERS_LISTEN: `tcp://127.0.0.1:${fetch!}`,
       ROUTER_ADMIN_LISTEN: `127.0.0.1:${routerAdmin!}`,
-      STORAGE_URL: postgres.url,
+      STORAGE_URL: databaseUrl,
       STORAGE_ROUTER_FETCH: `tcp://127.0.0.1:${fetch!}`,
       STORAGE_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
       STORAGE_ADMIN_LISTEN: `127.0.0.1:${storageAdmin!}`,
       ...environment,
     };
     const service = (name: PipelineService, adminPort: number): ServiceProcess =>
-      new ServiceProcess([name], keys, adminPort, [], root);
+      new ServiceProcess([name], keys, adminPort, launchers[name] ?? [], root);
     const services = {
       edge: service('edge', edgeAdmin!),
       router: service('router', routerAdmin!),
       storage: service('storage', storageAdmin!),
     };
     await Promise.all(Object.values(services).map((each) => each.start()));
-    return new Pipeline(directory, postgres, services, `ws://127.0.0.1:${edge!}`, keys);
+    return new Pipeline(directory, postgres, databaseUrl, services, `ws://127.0.0.1:${edge!}`, keys);
+  }
+
+  /** The pipeline's own PostgreSQL. @throws Error where it was given a database */
+  get postgres(): TestPostgres {
+    if (this.ownPostgres === undefined) throw new Error('this pipeline has no PostgreSQL of its own');
+    return this.ownPostgres;
+  }
+
+  get edgeQueue(): string {
+    return this.environment['EDGE_QUEUE']!;
+  }
+
+  get routerQueue(): string {
+    return this.environment['ROUTER_QUEUE']!;
   }
 
   /** Ends everything and removes the directory. */
   async stop(): Promise<void> {
     for (const service of [this.services.edge, this.services.router, this.services.storage]) await service.end();
-    await this.postgres.stop();
+    await this.ownPostgres?.stop();
     await rm(this.directory, { recursive: true, force: true });
   }
 }

@@ -1,0 +1,85 @@
+/** Devices that send through an edge and write into a history what they sent and what they were told. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Device } from '../../shared/device.js';
+import { History } from './history/history.js';
+import { dataOf, reportOf } from './history/payload.js';
+
+export interface FleetOptions {
+  /** What ids begin with; default `fleet`. */
+  readonly prefix?: string;
+  /** Every so many records one is a report; 0, the default: all are telemetry. */
+  readonly reportEvery?: number;
+  /** Records that each device sends in a turn of during(); default 50. */
+  readonly turnRecords?: number;
+  /** The bound of the wait before a reconnect, default 500. */
+  readonly maxBackoffMs?: number;
+}
+
+/** Above this a device sends nothing new in during(). */
+const UNACKED_RECORDS = 1_000;
+const TURN_MS = 5;
+
+export class Fleet {
+  readonly history = new History();
+  /** Every close of a connection, as `code reason`. */
+  readonly closes: string[] = [];
+  readonly devices: readonly Device[];
+
+  /** Devices that speak JSON and binary in turn; they are connecting. */
+  constructor(
+    edgeUrl: string,
+    count: number,
+    private readonly options: FleetOptions = {},
+  ) {
+    const { prefix = 'fleet', maxBackoffMs = 500 } = options;
+    this.devices = Array.from({ length: count }, (_, index) => {
+      const protocol = index % 2 === 0 ? 'json' : 'binary';
+      const device = new Device({ url: edgeUrl, id: `${prefix}-${index + 1}`, protocol, minBackoffMs: 50, maxBackoffMs });
+      device.on('ack', (seq) => this.history.acked(device.id, seq));
+      device.on('refused', (seq) => this.history.refused(device.id, seq));
+      device.on('close', (code, reason) => this.closes.push(`${code} ${reason}`));
+      device.connect();
+      return device;
+    });
+  }
+
+  /** Every device sends so many records more. */
+  send(count: number): void {
+    for (const device of this.devices) for (let sent = 0; sent < count; sent++) this.#sendOne(device);
+  }
+
+  /** Sends turn after turn until `work` is over and `records` were sent in all. */
+  async during<T>(work: Promise<T>, records = 0): Promise<T> {
+    const working = { over: false };
+    const done = work.finally(() => (working.over = true));
+    done.catch(() => undefined);
+    while (!working.over || this.history.sentRecords < records) {
+      for (const device of this.devices) this.#sendSome(device);
+      await sleep(TURN_MS);
+    }
+    return done;
+  }
+
+  /** Resolves once everything that was sent is acked or refused. */
+  async flushed(): Promise<void> {
+    await Promise.all(this.devices.map((device) => device.flushed()));
+  }
+
+  /** Closes the devices; the history stays until it is closed. */
+  async close(): Promise<void> {
+    await Promise.all(this.devices.map((device) => device.close()));
+  }
+
+  #sendSome(device: Device): void {
+    const { turnRecords = 50 } = this.options;
+    for (let count = 0; count < turnRecords && device.unacked < UNACKED_RECORDS; count++) this.#sendOne(device);
+  }
+
+  #sendOne(device: Device): void {
+    const { reportEvery = 0 } = this.options;
+    const seq = device.lastSeq + 1;
+    const kind = reportEvery > 0 && seq % reportEvery === 0 ? 'report' : 'telemetry';
+    device.send(kind === 'report' ? reportOf(seq) : dataOf(device.id, seq), { kind });
+    this.history.sent(device.id, seq, kind);
+  }
+}
