@@ -1,6 +1,6 @@
 /** A checker that finds nothing proves nothing: bugs planted in the services, and the rule that each of them breaks. */
 import { rm } from 'node:fs/promises';
-import { after, test } from 'tap';
+import t from 'tap';
 import { drained, runCrashes, type CrashRun } from '../support/crash-run.js';
 import { Pipeline } from '../support/pipeline.js';
 import { plantBug, type Plant } from '../support/planted.js';
@@ -13,6 +13,8 @@ import { PositionWatch } from './history/positions.js';
 const SEED = 20_261_121;
 const KEEP_ALL = { ROUTER_RETAIN: '1GiB' };
 const BURST_RECORDS = 4_000;
+/** Sending goes on for a while after the last kill. */
+const RECORDS = 20_000;
 
 /** Acks that come late are no bug: a kill then finds records that are stored and not acked, which come again. */
 const LATE_ACKS: Plant = {
@@ -91,7 +93,7 @@ const CASES: readonly Case[] = [
       },
     ],
     rule: 'doubled',
-    kills: { router: 2 },
+    kills: { router: 3 },
     isOnce: true,
   },
   {
@@ -189,7 +191,6 @@ const CASES: readonly Case[] = [
 ];
 
 const postgres = await TestPostgres.start();
-after(() => postgres.stop());
 
 async function burst(pipeline: Pipeline): Promise<Awaited<ReturnType<typeof runCrashes>>> {
   const fleet = new Fleet(pipeline.edgeUrl, 10, { prefix: 'burst' });
@@ -208,7 +209,7 @@ async function findingsOf({ plants, kills, isWithoutKey, isOnce = false }: Case,
   const pipeline = await Pipeline.start({ environment: KEEP_ALL, root, databaseUrl });
   try {
     if (isWithoutKey === true) await query(databaseUrl, 'alter table telemetry drop constraint telemetry_pkey');
-    const run = { devices: 10, records: 2_000, seed: SEED };
+    const run = { devices: 10, records: RECORDS, seed: SEED };
     const { history, positions } =
       kills === undefined ? await burst(pipeline) : await runCrashes(pipeline, { ...run, kills });
     const { routerQueue } = pipeline;
@@ -223,9 +224,10 @@ async function findingsOf({ plants, kills, isWithoutKey, isOnce = false }: Case,
 }
 
 for (const [index, each] of CASES.entries()) {
-  void test(`the checker finds ${each.bug}`, async (t) => {
+  await t.test(`the checker finds ${each.bug}`, async (t) => {
     const findings = await findingsOf(each, index);
     if (each.rule === undefined) t.same(findings.lines, []);
     else t.ok(findings.broken.includes(each.rule), `${each.rule} is broken: ${findings.lines.join('; ').slice(0, 300)}`);
   });
 }
+await postgres.stop();

@@ -21,6 +21,11 @@ export class DeviceRecords {
 
   constructor(readonly id: string) {}
 
+  /** What its records take. */
+  get bytes(): number {
+    return this.#marks.length;
+  }
+
   marks(seq: number): number {
     return this.#marks[seq]!;
   }
