@@ -14,8 +14,12 @@ export interface LineOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** Where the queues are; absent: in directories of the line's own. */
   readonly queues?: Readonly<Partial<Record<LineService, string>>>;
-  /** Where the edge finds the router, when it is not the router itself: a proxy before it. */
+  /** Where the edge finds the router; absent: on loopback. */
   readonly routerUrl?: (intakePort: number) => string;
+  /** What the router's intake listens on; default 127.0.0.1. */
+  readonly intakeHost?: string;
+  /** Puts something before the intake. @returns the port where that listens */
+  readonly proxy?: (intakePort: number) => Promise<number>;
 }
 
 export class Line {
@@ -38,13 +42,14 @@ export class Line {
     const ports = (await freePorts(6)) as [number, number, number, number, number, number];
     const [edge, edgeAdmin, intake, publish, fetch, routerAdmin] = ports;
     const queues = { edge: join(directory, 'edge'), router: join(directory, 'router'), ...options.queues };
+    const { routerUrl = (port: number) => `tcp://127.0.0.1:${port}`, intakeHost = '127.0.0.1', proxy } = options;
     const environment = {
       EDGE_LISTEN: `127.0.0.1:${edge}`,
       EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin}`,
       EDGE_QUEUE: queues.edge,
-      EDGE_ROUTER: options.routerUrl?.(intake) ?? `tcp://127.0.0.1:${intake}`,
+      EDGE_ROUTER: routerUrl((await proxy?.(intake)) ?? intake),
       ROUTER_QUEUE: queues.router,
-      ROUTER_INTAKE: `tcp://127.0.0.1:${intake}`,
+      ROUTER_INTAKE: `tcp://${intakeHost}:${intake}`,
       ROUTER_PUBLISH: `tcp://127.0.0.1:${publish}`,
       ROUTER_CONSUMERS_LISTEN: `tcp://127.0.0.1:${fetch}`,
       ROUTER_ADMIN_LISTEN: `127.0.0.1:${routerAdmin}`,
@@ -57,8 +62,13 @@ export class Line {
 
   static async start(options: LineOptions = {}): Promise<Line> {
     const line = await Line.make(options);
-    await Promise.all(Object.values(line.services).map((service) => service.start()));
+    await line.begin();
     return line;
+  }
+
+  /** Starts both and waits until they are ready. */
+  async begin(): Promise<void> {
+    await Promise.all(Object.values(this.services).map((service) => service.start()));
   }
 
   get edgeUrl(): string {
