@@ -11,6 +11,8 @@ export interface FleetOptions {
   readonly reportEvery?: number;
   /** Records that each device sends in a turn of during(); default 50. */
   readonly turnRecords?: number;
+  /** The clock of a device, ms since 1970; absent: the machine's. */
+  readonly timeMs?: (device: number, seq: number) => number;
   /** The bound of the wait before a reconnect, default 500. */
   readonly maxBackoffMs?: number;
 }
@@ -45,7 +47,7 @@ export class Fleet {
 
   /** Every device sends so many records more. */
   send(count: number): void {
-    for (const device of this.devices) for (let sent = 0; sent < count; sent++) this.#sendOne(device);
+    for (let sent = 0; sent < count; sent++) this.devices.forEach((device, index) => this.#sendOne(device, index));
   }
 
   /** Sends turn after turn until `work` is over and `records` were sent in all. */
@@ -54,7 +56,7 @@ export class Fleet {
     const done = work.finally(() => (working.over = true));
     done.catch(() => undefined);
     while (!working.over || this.history.sentRecords < records) {
-      for (const device of this.devices) this.#sendSome(device);
+      this.devices.forEach((device, index) => this.#sendSome(device, index));
       await sleep(TURN_MS);
     }
     return done;
@@ -70,16 +72,19 @@ export class Fleet {
     await Promise.all(this.devices.map((device) => device.close()));
   }
 
-  #sendSome(device: Device): void {
+  #sendSome(device: Device, index: number): void {
     const { turnRecords = 50 } = this.options;
-    for (let count = 0; count < turnRecords && device.unacked < UNACKED_RECORDS; count++) this.#sendOne(device);
+    for (let count = 0; count < turnRecords && device.unacked < UNACKED_RECORDS; count++) this.#sendOne(device, index);
   }
 
-  #sendOne(device: Device): void {
-    const { reportEvery = 0 } = this.options;
+  #sendOne(device: Device, index: number): void {
+    const { reportEvery = 0, timeMs } = this.options;
     const seq = device.lastSeq + 1;
     const kind = reportEvery > 0 && seq % reportEvery === 0 ? 'report' : 'telemetry';
-    device.send(kind === 'report' ? reportOf(seq) : dataOf(device.id, seq), { kind });
+    device.send(kind === 'report' ? reportOf(seq) : dataOf(device.id, seq), {
+      kind,
+      time: timeMs?.(index, seq),
+    });
     this.history.sent(device.id, seq, kind);
   }
 }

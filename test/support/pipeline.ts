@@ -14,6 +14,10 @@ export interface PipelineOptions {
   readonly root?: string;
   /** An empty database to store into; absent: a PostgreSQL of the pipeline's own, which goes with it. */
   readonly databaseUrl?: string;
+  /** Where the pipeline's own PostgreSQL keeps its files; absent: in a directory of its own. */
+  readonly postgresIn?: string;
+  /** Puts something between storage and the database. @returns the URL by way of it */
+  readonly throughProxy?: (databaseUrl: string) => Promise<string>;
   /** Words in front of node for a service, as of strace. */
   readonly launchers?: Readonly<Partial<Record<PipelineService, readonly string[]>>>;
 }
@@ -32,7 +36,7 @@ export class Pipeline {
   static async start(options: PipelineOptions = {}): Promise<Pipeline> {
     const { environment = {}, root, launchers = {} } = options;
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-pipeline-'));
-    const postgres = options.databaseUrl === undefined ? await TestPostgres.start() : undefined;
+    const postgres = options.databaseUrl === undefined ? await TestPostgres.start(options.postgresIn) : undefined;
     const databaseUrl = options.databaseUrl ?? postgres!.url;
     const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin] = await freePorts(7);
     const keys = {
@@ -45,7 +49,7 @@ export class Pipeline {
       ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
       ROUTER_CONSUMERS_LISTEN: `tcp://127.0.0.1:${fetch!}`,
       ROUTER_ADMIN_LISTEN: `127.0.0.1:${routerAdmin!}`,
-      STORAGE_URL: databaseUrl,
+      STORAGE_URL: (await options.throughProxy?.(databaseUrl)) ?? databaseUrl,
       STORAGE_ROUTER_FETCH: `tcp://127.0.0.1:${fetch!}`,
       STORAGE_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
       STORAGE_ADMIN_LISTEN: `127.0.0.1:${storageAdmin!}`,
