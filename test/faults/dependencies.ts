@@ -28,13 +28,13 @@ async function untilInTrouble({ pipeline }: Stage): Promise<void> {
 }
 
 /** Runs statements as another user of the database would. @returns what ends its connection */
-async function busySession(url: string, ...statements: readonly string[]): Promise<Session> {
+export async function busySession(url: string, ...statements: readonly string[]): Promise<Session> {
   const session = await Session.open(url, 'fault');
   for (const statement of statements) await session.client.query(statement);
   return session;
 }
 
-async function killBackends(url: string): Promise<void> {
+export async function killBackends(url: string): Promise<void> {
   await query(url, `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'holdfast%'`);
 }
 

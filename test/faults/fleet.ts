@@ -26,6 +26,8 @@ export class Fleet {
   /** Every close of a connection, as `code reason`. */
   readonly closes: string[] = [];
   readonly devices: readonly Device[];
+  /** What during() sends in a second, in all; as fast as devices may, where it is not set. */
+  recordsPerSecond = Number.POSITIVE_INFINITY;
 
   /** Devices that speak JSON and binary in turn; they are connecting. */
   constructor(
@@ -55,8 +57,14 @@ export class Fleet {
     const working = { over: false };
     const done = work.finally(() => (working.over = true));
     done.catch(() => undefined);
+    let dueRecords = 0;
+    let lastMs = Date.now();
     while (!working.over || this.history.sentRecords < records) {
-      this.devices.forEach((device, index) => this.#sendSome(device, index));
+      const nowMs = Date.now();
+      // What could not be sent in time is not made up for: devices that wait for acks are slower, that is all.
+      dueRecords = Math.min(1, dueRecords) + (this.recordsPerSecond * (nowMs - lastMs)) / 1_000;
+      lastMs = nowMs;
+      for (const [index, device] of this.devices.entries()) dueRecords -= this.#sendSome(device, index, dueRecords);
       await sleep(TURN_MS);
     }
     return done;
@@ -72,9 +80,15 @@ export class Fleet {
     await Promise.all(this.devices.map((device) => device.close()));
   }
 
-  #sendSome(device: Device, index: number): void {
+  /** @returns how many it has sent, of at most `dueRecords` */
+  #sendSome(device: Device, index: number, dueRecords: number): number {
     const { turnRecords = 50 } = this.options;
-    for (let count = 0; count < turnRecords && device.unacked < UNACKED_RECORDS; count++) this.#sendOne(device, index);
+    let count = 0;
+    while (count < Math.min(turnRecords, dueRecords) && device.unacked < UNACKED_RECORDS) {
+      this.#sendOne(device, index);
+      count++;
+    }
+    return count;
   }
 
   #sendOne(device: Device, index: number): void {

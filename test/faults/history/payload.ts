@@ -26,6 +26,6 @@ export function payloadOf(deviceId: string, seq: number, kind: HistoryKind): str
 /** SQL: 1 where a row of telemetry holds dataOf(), 2 where it holds reportOf(), 0 where it holds anything else. */
 export const KIND_OF_ROW_SQL = `case
   when data = jsonb_build_object('device', device_id, 'n', seq, 'filler', repeat('x', (seq % ${PAD_BYTES})::int)) then 1
-  when data = jsonb_build_object('n', seq, 'k' || seq % 7, case when seq % 3 = 0 then null else seq end,
-    'deep', jsonb_build_object('d' || seq % 3, seq % 5)) then 2
+  when data = jsonb_build_object('report', jsonb_build_object('n', seq, 'k' || seq % 7,
+    case when seq % 3 = 0 then null else seq end, 'deep', jsonb_build_object('d' || seq % 3, seq % 5))) then 2
   else 0 end`;
