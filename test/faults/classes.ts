@@ -60,7 +60,14 @@ async function* points({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
   }
   for (const service of ['edge', 'router'] as const) {
     if (Date.now() > deadlineMs) return;
-    yield runCrashPoints({ service, call: 'fdatasync', fault: 'error=EIO', opening: [1], running: [2, 5], forGood: true });
+    yield runCrashPoints({
+      service,
+      call: 'fdatasync',
+      fault: 'error=EIO',
+      opening: [1],
+      running: [2, 5],
+      forGood: true,
+    });
   }
 }
 
@@ -132,5 +139,13 @@ async function* each(all: readonly (() => Promise<Outcome>)[], deadlineMs: numbe
 export function brokenOff(name: string, error: unknown): Outcome {
   const findings = new Findings();
   findings.add('position', String(error));
-  return { fault: `${name}, broken off`, tries: 1, lost: 0, doubled: 0, other: 1, recoverySeconds: [], lines: findings.lines };
+  return {
+    fault: `${name}, broken off`,
+    tries: 1,
+    lost: 0,
+    doubled: 0,
+    other: 1,
+    recoverySeconds: [],
+    lines: findings.lines,
+  };
 }

@@ -6,10 +6,10 @@ import { runCrashPoints, type CrashPoints } from './crash-points.js';
 const skip = straceMissing() ?? false;
 
 const POINTS: readonly CrashPoints[] = [
-  { service: 'edge', call: 'fdatasync', fault: 'signal=KILL', opening: [2, 4], running: [1, 5] },
-  { service: 'router', call: 'pwrite64', fault: 'signal=KILL', opening: [3], running: [1, 2, 7] },
+  { service: 'edge', call: 'fdatasync', fault: 'signal=KILL', opening: [2], running: [5] },
+  { service: 'router', call: 'pwrite64', fault: 'signal=KILL', opening: [], running: [1, 7] },
   { service: 'edge', call: 'pwrite64', fault: 'error=EIO', opening: [], running: [4], forGood: true },
-  { service: 'router', call: 'fdatasync', fault: 'error=EIO', opening: [2], running: [3] },
+  { service: 'router', call: 'fdatasync', fault: 'error=EIO', opening: [], running: [3] },
 ];
 
 for (const points of POINTS) {

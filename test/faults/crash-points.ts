@@ -96,8 +96,8 @@ async function untilEnded(service: ServiceProcess, points: CrashPoints, n: numbe
     throw new Error(`${nameOf(points)}: with n = ${n} it did not end in ${MEET_TIMEOUT_MS} ms:\n${service.output}`);
   }
   const end = await service.end();
-  // Node ends the monitor's thread with the process, and ZeroMQ's binding then sometimes aborts it: it has ended all the same.
-  const hasFailed = (typeof end === 'number' && end > 0) || end === 'SIGABRT';
-  const isRight = points.fault === 'signal=KILL' ? end === 'SIGKILL' : hasFailed && /Input\/output error/.test(service.output);
+  const hasFailed = typeof end === 'number' && end > 0;
+  const isRight =
+    points.fault === 'signal=KILL' ? end === 'SIGKILL' : hasFailed && /Input\/output error/.test(service.output);
   if (!isRight) throw new Error(`${nameOf(points)}: with n = ${n} it ended with ${end}:\n${service.output}`);
 }

@@ -78,7 +78,11 @@ export const DATABASE_FAULTS: Readonly<Record<string, Fault>> = {
     await query(url, `alter database holdfast set statement_timeout = '20ms'`);
     await killBackends(url);
     await sleep(forMs);
-    const session = await busySession(url, 'set statement_timeout = 0', 'alter database holdfast reset statement_timeout');
+    const session = await busySession(
+      url,
+      'set statement_timeout = 0',
+      'alter database holdfast reset statement_timeout',
+    );
     await session.close();
     await killBackends(url);
   },
@@ -92,7 +96,10 @@ export const DATABASE_FAULTS: Readonly<Record<string, Fault>> = {
       `select pg_terminate_backend(pid) from pg_stat_activity where datname = 'holdfast'`,
     );
     await sleep(forMs);
-    await query(url.replace(/holdfast$/, 'postgres'), 'alter database holdfast allow_connections true connection limit -1');
+    await query(
+      url.replace(/holdfast$/, 'postgres'),
+      'alter database holdfast allow_connections true connection limit -1',
+    );
   },
 };
 

@@ -49,7 +49,8 @@ export function* momentsOf(calls: readonly SystemCall[], options: ModelOptions):
     if (call.name === 'openat' && bytesOf(call).toString().endsWith(options.file)) {
       files.set(call.result, { isDirect: /O_D?SYNC/.test(call.args), at: 0 });
     } else if (call.name === 'write' && descriptor === 1) {
-      for (const line of bytesOf(call).toString().split('\n')) if (line !== '') acked = Math.max(acked, options.ackOf(line));
+      for (const line of bytesOf(call).toString().split('\n'))
+        if (line !== '') acked = Math.max(acked, options.ackOf(line));
     } else if (file === undefined || (call.result < 0 && call.name !== 'lseek')) {
       continue;
     } else if (call.name === 'lseek') {

@@ -1,6 +1,6 @@
 /** Disks that fill up, turn read-only or are slow, beneath the queue of the edge or the router. */
 import { join } from 'node:path';
-import { until } from '../support/processes.js';
+import { until, type ServiceProcess } from '../support/processes.js';
 import { Fleet } from './fleet.js';
 import { Injector, ONE_THREAD } from './injection.js';
 import { Line, type LineService } from './line.js';
@@ -56,12 +56,12 @@ export function fullEdgeDisk(kind: MountKind, leaveBytes: number): Promise<Outco
     mount.fill(leaveBytes);
     fleet.send(RECORDS);
     await until(() => fleet.closes.some((close) => /^1013 retry-after:\d+$/.test(close)));
-    if (!edge.running) throw new Error(`the edge ended on a full disk:\n${edge.output}`);
+    assertRunning(edge);
     await edge.end('SIGKILL');
     await edge.start();
     const closes = fleet.closes.length;
     await until(() => fleet.closes.slice(closes).some((close) => close.startsWith('1013')));
-    if (!edge.running) throw new Error(`the edge ended when it was started on a full disk:\n${edge.output}`);
+    assertRunning(edge);
     mount.empty();
     return stopwatch();
   });
@@ -75,10 +75,14 @@ export function fullRouterDisk(kind: MountKind): Promise<Outcome> {
     fleet.send(RECORDS);
     await fleet.flushed();
     await until(async () => (await edge.metric('holdfast_queue_records')) > 0);
-    if (!router.running) throw new Error(`the router ended on a full disk:\n${router.output}`);
+    assertRunning(router);
     mount.empty();
     return stopwatch();
   });
+}
+
+function assertRunning(service: ServiceProcess): void {
+  if (!service.running) throw new Error(`the ${service.words.join(' ')} ended on a full disk:\n${service.output}`);
 }
 
 /** An ext4 turns read-only: the service says so and ends, and comes back when the disk was repaired. */

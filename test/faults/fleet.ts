@@ -26,8 +26,8 @@ export class Fleet {
   /** Every close of a connection, as `code reason`. */
   readonly closes: string[] = [];
   readonly devices: readonly Device[];
-  /** What during() sends in a second, in all; as fast as devices may, where it is not set. */
-  recordsPerSecond = Number.POSITIVE_INFINITY;
+  /** What during() sends in a second, in all; undefined: as fast as devices may. */
+  recordsPerSecond: number | undefined;
 
   /** Devices that speak JSON and binary in turn; they are connecting. */
   constructor(
@@ -38,7 +38,13 @@ export class Fleet {
     const { prefix = 'fleet', maxBackoffMs = 500 } = options;
     this.devices = Array.from({ length: count }, (_, index) => {
       const protocol = index % 2 === 0 ? 'json' : 'binary';
-      const device = new Device({ url: edgeUrl, id: `${prefix}-${index + 1}`, protocol, minBackoffMs: 50, maxBackoffMs });
+      const device = new Device({
+        url: edgeUrl,
+        id: `${prefix}-${index + 1}`,
+        protocol,
+        minBackoffMs: 50,
+        maxBackoffMs,
+      });
       device.on('ack', (seq) => this.history.acked(device.id, seq));
       device.on('refused', (seq) => this.history.refused(device.id, seq));
       device.on('close', (code, reason) => this.closes.push(`${code} ${reason}`));
@@ -62,7 +68,8 @@ export class Fleet {
     while (!working.over || this.history.sentRecords < records) {
       const nowMs = Date.now();
       // What could not be sent in time is not made up for: devices that wait for acks are slower, that is all.
-      dueRecords = Math.min(1, dueRecords) + (this.recordsPerSecond * (nowMs - lastMs)) / 1_000;
+      const moreRecords = ((this.recordsPerSecond ?? 0) * (nowMs - lastMs)) / 1_000;
+      dueRecords = this.recordsPerSecond === undefined ? Infinity : Math.min(1, dueRecords) + moreRecords;
       lastMs = nowMs;
       for (const [index, device] of this.devices.entries()) dueRecords -= this.#sendSome(device, index, dueRecords);
       await sleep(TURN_MS);

@@ -25,7 +25,18 @@ export interface Injection {
 }
 
 function words({ call, fault, when, path }: Injection): string[] {
-  return ['-f', '-qq', '-o', '/dev/null', '-P', path, '-e', `trace=${call}`, '-e', `inject=${call}:${fault}:when=${when}`];
+  return [
+    '-f',
+    '-qq',
+    '-o',
+    '/dev/null',
+    '-P',
+    path,
+    '-e',
+    `trace=${call}`,
+    '-e',
+    `inject=${call}:${fault}:when=${when}`,
+  ];
 }
 
 /** Words in front of a command that inject into it from its start. */

@@ -55,7 +55,9 @@ async function runSoak(forMs: number): Promise<void> {
 }
 
 console.log(`seed ${seed}, ${values.minutes} minutes`);
-console.log('| fault | tried | lost | doubled | other | recovery s, median / most |\n| --- | --- | --- | --- | --- | --- |');
+console.log(
+  '| fault | tried | lost | doubled | other | recovery s, median / most |\n| --- | --- | --- | --- | --- | --- |',
+);
 for (const name of names) {
   const shareMs = names.length === 1 ? lengthMs : lengthMs / 2 / (name === 'soak' ? 1 : names.length - 1);
   if (name === 'soak') await runSoak(shareMs);

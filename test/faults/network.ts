@@ -27,7 +27,8 @@ const UP = 'ip link set lo up && mount --bind "$HOSTS" /etc/hosts && exec "$@"';
 
 /** Why no network can be made here, or undefined. */
 export function networkMissing(): string | undefined {
-  const test = 'ip link set lo up && iptables -A INPUT -p tcp --dport 9 -m statistic --mode random --probability 0.3 -j DROP';
+  const test =
+    'ip link set lo up && iptables -A INPUT -p tcp --dport 9 -m statistic --mode random --probability 0.3 -j DROP';
   const { status, stderr } = spawnSync(APART[0], [...APART.slice(1), test], { encoding: 'utf8' });
   return status === 0 ? undefined : `no network of one's own, with iptables, can be made here: ${stderr.trim()}`;
 }
@@ -35,7 +36,16 @@ export function networkMissing(): string | undefined {
 /** Runs faults in a network of their own. @param hosts a file that becomes /etc/hosts there */
 export function runApart(faults: readonly string[], forMs: number, hosts: string): Promise<Outcome[]> {
   writeFileSync(hosts, '127.0.0.2 router.test\n');
-  const words = [...APART.slice(1), UP.replace('$HOSTS', hosts), 'sh', process.execPath, SCRIPT, `${forMs}`, hosts, ...faults];
+  const words = [
+    ...APART.slice(1),
+    UP.replace('$HOSTS', hosts),
+    'sh',
+    process.execPath,
+    SCRIPT,
+    `${forMs}`,
+    hosts,
+    ...faults,
+  ];
   return new Promise((resolve, reject) => {
     execFile(APART[0], words, { maxBuffer: 2 ** 24 }, (error, stdout, stderr) => {
       if (error === null) resolve(JSON.parse(stdout) as Outcome[]);
@@ -107,7 +117,9 @@ export async function meetFault(name: string, forMs: number, hosts: string): Pro
 /** Every byte between edge and router is `delayMs` late. */
 export async function longLine(delayMs: number, forMs: number): Promise<Outcome> {
   let proxy: DelayProxy | undefined;
-  const line = await Line.make({ proxy: async (intakePort) => (proxy = await DelayProxy.start(intakePort, delayMs)).port });
+  const line = await Line.make({
+    proxy: async (intakePort) => (proxy = await DelayProxy.start(intakePort, delayMs)).port,
+  });
   try {
     return await onLine(line, `every byte between edge and router ${delayMs} ms late`, () => sleep(forMs));
   } finally {

@@ -23,9 +23,7 @@ export function outcomeOf(fault: string, found: readonly Findings[], recoverySec
     tries: found.length,
     lost: sum((findings) => findings.count('lost')),
     doubled: sum((findings) => findings.count('doubled')),
-    other: sum(
-      (findings) => findings.broken.filter((rule) => rule !== 'lost' && rule !== 'doubled').length,
-    ),
+    other: sum((findings) => findings.broken.filter((rule) => rule !== 'lost' && rule !== 'doubled').length),
     recoverySeconds,
     lines: found.flatMap((findings) => findings.lines),
   };

@@ -227,7 +227,8 @@ for (const [index, each] of CASES.entries()) {
   await t.test(`the checker finds ${each.bug}`, async (t) => {
     const findings = await findingsOf(each, index);
     if (each.rule === undefined) t.same(findings.lines, []);
-    else t.ok(findings.broken.includes(each.rule), `${each.rule} is broken: ${findings.lines.join('; ').slice(0, 300)}`);
+    else
+      t.ok(findings.broken.includes(each.rule), `${each.rule} is broken: ${findings.lines.join('; ').slice(0, 300)}`);
   });
 }
 await postgres.stop();

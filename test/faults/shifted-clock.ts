@@ -23,6 +23,6 @@ function now(): number {
 
 globalThis.Date = new Proxy(RealDate, {
   get: (target, key) => (key === 'now' ? now : (Reflect.get(target, key) as unknown)),
-  construct: (target, words: [], newTarget) =>
-    Reflect.construct(target, words.length === 0 ? [now()] : words, newTarget === Date ? target : newTarget) as Date,
+  construct: (target, words: readonly unknown[]) =>
+    Reflect.construct(target, words.length === 0 ? [now()] : words) as Date,
 });

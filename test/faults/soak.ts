@@ -73,7 +73,9 @@ async function meetAll(pipeline: Pipeline, options: SoakOptions, say: (line: str
     await until(async () => (await pipeline.services.edge.metric('holdfast_queue_oldest_seconds')) < 1);
     await until(async () => (await pipeline.services.router.metric('holdfast_queue_oldest_seconds')) < 1);
     recoverySeconds.push(seconds());
-    say(`${scheduled.atMs / 1_000} s: ${scheduled.fault} (${scheduled.forMs} ms), recovered in ${seconds().toFixed(1)} s`);
+    say(
+      `${scheduled.atMs / 1_000} s: ${scheduled.fault} (${scheduled.forMs} ms), recovered in ${seconds().toFixed(1)} s`,
+    );
   }
   await sleep(Math.max(0, startMs + options.lengthMs - Date.now()));
   return recoverySeconds;

@@ -53,7 +53,8 @@ export async function losePartsOf({ files, seed }: TornFiles): Promise<TornResul
         if (one === undefined) result.problems.push(`${what}: opening it ended the process`);
         else if (one.code === 'queue_unreadable') result.refused++;
         else if (one.code !== undefined) result.problems.push(`${what}: ${one.message ?? one.code}`);
-        else if (missing !== one.quarantined) result.problems.push(`${what}: ${missing} missing, ${one.quarantined} counted`);
+        else if (missing !== one.quarantined)
+          result.problems.push(`${what}: ${missing} missing, ${one.quarantined} counted`);
         else if (missing > 0) result.counted++;
         else result.whole++;
         rmSync(path, { recursive: true });

@@ -99,7 +99,8 @@ function readEntries(bytes: Buffer, reader: LogReader): number {
     if (end > bytes.length) break;
     const device = bytes.readUInt32LE(at + 4);
     if (type === EntryType.device) reader.device(device, bytes.toString('latin1', at + ENTRY_BYTES, end));
-    else if (type > EntryType.refused || end - at > ENTRY_BYTES + MAX_ID_BYTES) throw new Error(`no entry: type ${type}`);
+    else if (type > EntryType.refused || end - at > ENTRY_BYTES + MAX_ID_BYTES)
+      throw new Error(`no entry: type ${type}`);
     else reader.entry(type, device, bytes.readDoubleLE(at + 8));
     at = end;
   }
