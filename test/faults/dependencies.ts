@@ -86,10 +86,9 @@ export const DATABASE_FAULTS: Readonly<Record<string, Fault>> = {
     await session.close();
     await killBackends(url);
   },
-  'the connection limit reached': async ({ pipeline, forMs }) => {
+  'connections refused': async ({ pipeline, forMs }) => {
     const url = pipeline.databaseUrl;
-    await query(url, 'alter database holdfast connection limit 0');
-    // Superusers are not limited; storage's user is one here, so its connections are refused altogether.
+    // A connection limit does not hold for superusers, and storage's user is one here: nobody is let in any more.
     await query(url.replace(/holdfast$/, 'postgres'), 'alter database holdfast allow_connections false');
     await query(
       url.replace(/holdfast$/, 'postgres'),
@@ -98,7 +97,7 @@ export const DATABASE_FAULTS: Readonly<Record<string, Fault>> = {
     await sleep(forMs);
     await query(
       url.replace(/holdfast$/, 'postgres'),
-      'alter database holdfast allow_connections true connection limit -1',
+      'alter database holdfast allow_connections true',
     );
   },
 };
@@ -109,35 +108,27 @@ export function meetDatabaseFault(name: string, forMs: number): Promise<Outcome>
 }
 
 /** Connections cut at COMMITs: before the server gets them, or after it has done them. */
-export async function cutCommits(times: number): Promise<Outcome> {
-  let proxy: CutProxy | undefined;
-  const throughProxy = async (url: string): Promise<string> => (proxy = await CutProxy.start(url)).url;
-  try {
-    return await inPipeline('connections cut at COMMIT', { throughProxy }, 0, async () => {
-      for (let time = 0; time < times; time++) {
-        const before = proxy!.cuts;
-        proxy!.arm(time % 2 === 0 ? 'before' : 'after');
-        await until(() => proxy!.cuts > before);
-      }
-    });
-  } finally {
-    await proxy?.stop();
-  }
+export function cutCommits(times: number): Promise<Outcome> {
+  return cutAt('connections cut at COMMIT', 'commit\0', times);
 }
 
-/** Connections cut within a COPY, after some of its data. */
-export async function cutCopies(times: number): Promise<Outcome> {
+/** Connections cut within a COPY: with the first of its data, or before the server's next word. */
+export function cutCopies(times: number): Promise<Outcome> {
+  return cutAt('connections cut within COPY', 'PGCOPY\n', times);
+}
+
+async function cutAt(name: string, text: string, times: number): Promise<Outcome> {
   let proxy: CutProxy | undefined;
-  // What a COPY in binary begins with: the next of it to come by is cut.
-  const throughProxy = async (url: string): Promise<string> => (proxy = await CutProxy.start(url, 'PGCOPY\n')).url;
+  const throughProxy = async (url: string): Promise<string> => (proxy = await CutProxy.start(url, text)).url;
   try {
-    return await inPipeline('connections cut within COPY', { throughProxy }, 0, async () => {
+    const outcome = await inPipeline(name, { throughProxy }, 0, async () => {
       for (let time = 0; time < times; time++) {
         const before = proxy!.cuts;
         proxy!.arm(time % 2 === 0 ? 'before' : 'after');
         await until(() => proxy!.cuts > before);
       }
     });
+    return { ...outcome, tries: times };
   } finally {
     await proxy?.stop();
   }

@@ -37,12 +37,13 @@ export async function soak(options: SoakOptions, say: (line: string) => void): P
   const pipeline = await Pipeline.start({ environment: { ROUTER_RETAIN: '64MiB' } });
   const fleet = new Fleet(pipeline.edgeUrl, options.devices, { prefix: 'soak', reportEvery: 20 });
   try {
+    const seconds = stopwatch();
     await fleet.during(sleep(options.calibrateMs));
     await fleet.flushed();
-    const recordsPerSecond = Math.round(fleet.history.ackedRecords / (options.calibrateMs / 1_000) / 2);
-    fleet.recordsPerSecond = recordsPerSecond;
     await drained(pipeline);
-    say(`${recordsPerSecond} records/s, half of what went through in ${options.calibrateMs} ms`);
+    const recordsPerSecond = Math.round(fleet.history.ackedRecords / seconds() / 2);
+    fleet.recordsPerSecond = recordsPerSecond;
+    say(`${recordsPerSecond} records/s, half of what came into the table in ${seconds().toFixed(1)} s`);
     const watch = new PositionWatch(pipeline.edgeQueue, pipeline.routerQueue, pipeline.databaseUrl);
     const sampler = new Sampler(pipeline, fleet);
     const recoverySeconds = await fleet.during(meetAll(pipeline, options, say));
