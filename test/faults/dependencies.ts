@@ -95,10 +95,7 @@ export const DATABASE_FAULTS: Readonly<Record<string, Fault>> = {
       `select pg_terminate_backend(pid) from pg_stat_activity where datname = 'holdfast'`,
     );
     await sleep(forMs);
-    await query(
-      url.replace(/holdfast$/, 'postgres'),
-      'alter database holdfast allow_connections true',
-    );
+    await query(url.replace(/holdfast$/, 'postgres'), 'alter database holdfast allow_connections true');
   },
 };
 
