@@ -18,8 +18,6 @@ export interface PipelineOptions {
   readonly postgresIn?: string;
   /** Puts something between storage and the database. @returns the URL by way of it */
   readonly throughProxy?: (databaseUrl: string) => Promise<string>;
-  /** Words in front of node for a service, as of strace. */
-  readonly launchers?: Readonly<Partial<Record<PipelineService, readonly string[]>>>;
 }
 
 export class Pipeline {
@@ -34,7 +32,7 @@ export class Pipeline {
   ) {}
 
   static async start(options: PipelineOptions = {}): Promise<Pipeline> {
-    const { environment = {}, root, launchers = {} } = options;
+    const { environment = {}, root } = options;
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-pipeline-'));
     const postgres = options.databaseUrl === undefined ? await TestPostgres.start(options.postgresIn) : undefined;
     const databaseUrl = options.databaseUrl ?? postgres!.url;
@@ -56,7 +54,7 @@ export class Pipeline {
       ...environment,
     };
     const service = (name: PipelineService, adminPort: number): ServiceProcess =>
-      new ServiceProcess([name], keys, adminPort, launchers[name] ?? [], root);
+      new ServiceProcess([name], keys, adminPort, [], root);
     const services = {
       edge: service('edge', edgeAdmin!),
       router: service('router', routerAdmin!),
