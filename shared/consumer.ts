@@ -206,10 +206,10 @@ export class Consumer implements Part, DeliverySource {
 
   /** Waits until `pick` finds what a reply brought; undefined after a refusal, a disconnect, the stop, or too long. */
   async #reply<T>(pick: () => T | undefined): Promise<T | undefined> {
-    const deadlineMs = Date.now() + REPLY_TIMEOUT_MS;
+    const deadlineMs = performance.now() + REPLY_TIMEOUT_MS;
     const attached = this.#attached;
     const disconnects = this.#disconnects;
-    for (let leftMs = REPLY_TIMEOUT_MS; leftMs > 0 && !this.#stopped; leftMs = deadlineMs - Date.now()) {
+    for (let leftMs = REPLY_TIMEOUT_MS; leftMs > 0 && !this.#stopped; leftMs = deadlineMs - performance.now()) {
       const found = pick();
       if (found !== undefined) return found;
       if (attached !== this.#attached || disconnects !== this.#disconnects) return undefined;

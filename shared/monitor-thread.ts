@@ -74,7 +74,13 @@ export class MonitorThread<T> {
  * Whatever it throws ends the thread, and with it the process.
  */
 export async function runMonitorThread<T>(work: (thread: MonitorThread<T>) => Promise<void>): Promise<void> {
-  const thread = new MonitorThread<T>(workerData as ThreadData<T>);
+  const data = workerData as ThreadData<T>;
+  const thread = new MonitorThread<T>(data);
+  // Of the thread: nothing is left in its event loop, also not what ZeroMQ says of a socket that was closed.
+  process.once('exit', () => {
+    Atomics.store(data.ended, 0, 1);
+    Atomics.notify(data.ended, 0);
+  });
   parentPort!.on('message', (message: ToThread) => thread.receive(message));
   post({ type: 'ready' });
   try {

@@ -29,6 +29,8 @@ export interface ThreadData<T> {
   readonly head: Position;
   readonly released: Position;
   readonly settings: T;
+  /** Becomes 1 when nothing of the thread runs any more. */
+  readonly ended: Int32Array;
 }
 
 export interface MonitorOptions<T> {
@@ -43,8 +45,12 @@ export interface MonitorOptions<T> {
   readonly onFailure: (error: Error) => void;
 }
 
+/** How long the end of the process waits for the thread. */
+const END_TIMEOUT_MS = 1_500;
+
 export class Monitor<T> implements Part {
   readonly name: string;
+  readonly #ended = new Int32Array(new SharedArrayBuffer(4));
   #worker: Worker | undefined;
   #stopping = false;
 
@@ -61,14 +67,17 @@ export class Monitor<T> implements Part {
       head: queue.head,
       released: queue.released,
       settings,
+      ended: this.#ended,
     };
     const worker = new Worker(script, { workerData: data, name: this.name });
     this.#worker = worker;
+    process.once('exit', this.#endWithProcess);
     const ready = once(worker, 'message');
     worker.on('message', (message: FromThread) => this.#receive(message));
     worker.on('error', onFailure);
     worker.on('exit', (code) => {
       this.#worker = undefined;
+      process.off('exit', this.#endWithProcess);
       if (!this.#stopping) onFailure(new Error(`the ${this.name} thread ended by itself with code ${code}`));
     });
     await ready;
@@ -86,6 +95,16 @@ export class Monitor<T> implements Part {
     this.#tell({ type: 'stop' });
     await ended;
   }
+
+  /**
+   * A process that exits after a failure would cut the thread off in the middle: Node ends its JavaScript, and the binding of
+   * ZeroMQ, called back then, aborts the process with SIGABRT in place of its exit code. So the thread ends first.
+   */
+  readonly #endWithProcess = (): void => {
+    this.#stopping = true;
+    this.#tell({ type: 'stop' });
+    Atomics.wait(this.#ended, 0, 0, END_TIMEOUT_MS);
+  };
 
   #tell(message: ToThread): void {
     this.#worker?.postMessage(message);

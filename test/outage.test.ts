@@ -1,51 +1,9 @@
 /** What the promise is for: each next hop away, and a queue that is full. */
 import t from 'tap';
-import { Device } from '../shared/device.js';
+import { Fleet } from './faults/fleet.js';
 import { drained } from './support/crash-run.js';
-import { dataOf, History } from './support/history.js';
 import { Pipeline } from './support/pipeline.js';
 import { until } from './support/processes.js';
-
-const NOTHING = { lost: [], doubled: [], unsent: [], disordered: [] };
-
-/** Devices that send through a pipeline and write down what they are acked. */
-class Fleet {
-  readonly history = new History();
-  /** Every close of a connection, as `code reason`. */
-  readonly closes: string[] = [];
-  readonly #devices: Device[];
-
-  constructor(pipeline: Pipeline, count: number) {
-    this.#devices = Array.from({ length: count }, (_, index) => {
-      const id = `outage-${index + 1}`;
-      const protocol = index % 2 === 0 ? 'json' : 'binary';
-      const device = new Device({ url: pipeline.edgeUrl, id, protocol, minBackoffMs: 50, maxBackoffMs: 500 });
-      device.on('ack', (seq) => this.history.acked(id, seq));
-      device.on('refused', (seq) => this.history.refused(id, seq));
-      device.on('close', (code, reason) => this.closes.push(`${code} ${reason}`));
-      device.connect();
-      return device;
-    });
-  }
-
-  /** Every device sends so many records more. */
-  send(count: number): void {
-    for (const device of this.#devices) {
-      for (let sent = 0; sent < count; sent++) {
-        const seq = device.send(dataOf(device.id, device.lastSeq + 1));
-        this.history.sent(device.id, seq);
-      }
-    }
-  }
-
-  async flushed(): Promise<void> {
-    await Promise.all(this.#devices.map((device) => device.flushed()));
-  }
-
-  async close(): Promise<void> {
-    await Promise.all(this.#devices.map((device) => device.close()));
-  }
-}
 
 async function withFleet(
   environment: Record<string, string>,
@@ -53,9 +11,10 @@ async function withFleet(
 ): Promise<void> {
   const pipeline = await Pipeline.start({ environment });
   try {
-    const fleet = new Fleet(pipeline, 10);
+    const fleet = new Fleet(pipeline.edgeUrl, 10, { prefix: 'outage' });
     await work(pipeline, fleet);
     await fleet.close();
+    fleet.history.close();
   } finally {
     await pipeline.stop();
   }
@@ -75,7 +34,7 @@ await t.test('with the router away devices are acked, the edge queues, and all o
     await router.start();
     await drained(pipeline);
     t.equal(await edge.metric('holdfast_queue_oldest_seconds'), 0);
-    t.same(await fleet.history.check(pipeline.postgres.url), NOTHING);
+    t.same((await fleet.history.check({ databaseUrl: pipeline.databaseUrl })).lines, []);
     t.equal(fleet.history.ackedRecords, 5_100);
   });
 });
@@ -94,7 +53,7 @@ await t.test('with the database away devices are acked, the router queues, and a
     await pipeline.postgres.restart();
     await drained(pipeline);
     await storage.untilReady();
-    t.same(await fleet.history.check(pipeline.postgres.url), NOTHING);
+    t.same((await fleet.history.check({ databaseUrl: pipeline.databaseUrl })).lines, []);
   });
 });
 
@@ -110,7 +69,7 @@ await t.test('at its quota the edge closes with 1013, loses nothing it acked, an
     await router.start();
     await fleet.flushed();
     await drained(pipeline);
-    t.same(await fleet.history.check(pipeline.postgres.url), NOTHING);
+    t.same((await fleet.history.check({ databaseUrl: pipeline.databaseUrl })).lines, []);
     t.equal(fleet.history.ackedRecords, 10_000);
   });
 });
@@ -125,6 +84,6 @@ await t.test('at its quota the router gives no credit, the edge queues, and all 
     t.ok((await router.metric('holdfast_queue_bytes')) <= 2 ** 20, 'the queue stays within its quota');
     await pipeline.postgres.restart();
     await drained(pipeline);
-    t.same(await fleet.history.check(pipeline.postgres.url), NOTHING);
+    t.same((await fleet.history.check({ databaseUrl: pipeline.databaseUrl })).lines, []);
   });
 });

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { Replay } from '../services/queue/replay.js';
 import { Device } from '../shared/device.js';
-import { dataOf, History } from './support/history.js';
+import { History } from './faults/history/history.js';
+import { dataOf } from './faults/history/payload.js';
 import { runHoldfast } from './support/holdfast.js';
 import { Pipeline } from './support/pipeline.js';
 import { until } from './support/processes.js';
@@ -80,7 +81,8 @@ await t.test('a dead edge’s queue, replayed from elsewhere, puts every acked r
   t.match(first.result, { held: first.result.head, released: first.result.head, damaged: [], older: false });
   await until(async () => (await router.metric('holdfast_queue_records')) === 0);
   t.equal(history.ackedRecords, history.sentRecords);
-  t.same(await history.check(pipeline.postgres.url), { lost: [], doubled: [], unsent: [], disordered: [] });
+  t.same((await history.check({ databaseUrl: pipeline.databaseUrl })).lines, []);
+  history.close();
   const rows = await countRows(pipeline.postgres.url);
   t.strictSame(rows, { rows: history.ackedRecords, distinct: history.ackedRecords });
 

@@ -5,13 +5,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type Test } from 'tap';
 import { Device, type DeviceOptions } from '../shared/device.js';
-import { randomFrom } from './support/crash-run.js';
+import { randomFrom } from './faults/random.js';
 import { DeviceSocket } from './support/device-socket.js';
 import { plantBug, type Plant } from './support/planted.js';
 import { until, type ServiceProcess } from './support/processes.js';
 import { TestRedis } from './support/redis.js';
 import type { ShadowDocument } from './support/shadow-client.js';
-import { ShadowHistory } from './support/shadow-history.js';
+import { ShadowHistory } from './faults/history/shadow-fold.js';
 import { ShadowLoad } from './support/shadow-load.js';
 import { ShadowPipeline, type ShadowPipelineOptions } from './support/shadow-pipeline.js';
 

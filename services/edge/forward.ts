@@ -49,7 +49,8 @@ class Session {
   #sentThrough: Position | undefined;
   #unacked: Unacked[] = [];
   #unackedBytes = 0;
-  #heardMs = Date.now();
+  /** By the clock that does not jump. */
+  #heardMs = performance.now();
   #over: string | undefined;
   /** Counts the WELCOMEs: what was peeked before one is not what to send after it. */
   #welcomes = 0;
@@ -86,12 +87,12 @@ class Session {
   async #hello(): Promise<void> {
     const { queueId, head, settings } = this.thread;
     await this.#socket.send([encodeHello({ queueId, next: head, shard: settings.shard })]);
-    this.#heardMs = Date.now();
+    this.#heardMs = performance.now();
   }
 
   async #step(): Promise<void> {
     if (this.#standing !== undefined) this.log.progress(this.thread.head);
-    const quietMs = Date.now() - this.#heardMs;
+    const quietMs = performance.now() - this.#heardMs;
     if (quietMs > REPLY_TIMEOUT_MS && (this.#standing === undefined || this.#unackedBytes > 0)) {
       this.#end(`no answer from the router in ${REPLY_TIMEOUT_MS} ms`);
       return;
@@ -112,7 +113,7 @@ class Session {
       const { position, records } = readBatchHeader(batch);
       this.#sentThrough = position;
       this.#unacked.push({ position, bytes: batch.length, records, sentMs: Date.now() });
-      if (this.#unackedBytes === 0) this.#heardMs = Date.now();
+      if (this.#unackedBytes === 0) this.#heardMs = performance.now();
       this.#unackedBytes += batch.length;
       await this.#socket.send([encodeDataHeader(previous), batch]);
       previous = position;
@@ -135,7 +136,7 @@ class Session {
     } else if (standing === undefined) {
       this.#end('the router sent a frame that is neither WELCOME, ACK nor REFUSED');
     } else {
-      this.#heardMs = Date.now();
+      this.#heardMs = performance.now();
       this.#standing = standing;
       this.log.standing(standing.stored, standing.creditBytes);
       this.#settle(standing.stored);

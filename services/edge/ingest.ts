@@ -124,7 +124,13 @@ export class Ingest implements Part {
     const { windowBytes, memoryBytes } = this.options;
     if (session.unackedBytes + bytes > windowBytes) return 'window';
     if (this.#takenBytes + bytes > memoryBytes) return 'memory';
-    return receivedMs < this.#refusedUntilMs ? 'queue' : undefined;
+    return this.#isRefusing(receivedMs) ? 'queue' : undefined;
+  }
+
+  /** A refusal ends with its time, and with a clock that was set back: it would stand until that time comes again. */
+  #isRefusing(nowMs: number): boolean {
+    const leftMs = this.#refusedUntilMs - nowMs;
+    return leftMs > 0 && leftMs <= REFUSAL_CHECK_MS;
   }
 
   /** Counts a record to its session's share of the group. */
@@ -147,7 +153,7 @@ export class Ingest implements Part {
   /** Notes that a device came or went: a record of the edge's own, that nobody is acked for. */
   note(kind: Kind, session: DeviceSession, payload: Uint8Array): void {
     const nowMs = Date.now();
-    if (nowMs < this.#refusedUntilMs) {
+    if (this.#isRefusing(nowMs)) {
       this.metrics.rejected.inc({ reason: 'presence' });
       return;
     }

@@ -35,10 +35,10 @@ await runMonitorThread(async (thread: MonitorThread<PublishSettings>): Promise<v
       await socket.send([BATCH_TOPIC, encodePublished(readBatchHeader(batch).position, thread.head), batch]);
     }
     if (records > 0) thread.report({ records });
-    if (Date.now() >= headDueMs) {
+    if (performance.now() >= headDueMs) {
       // What was published, not what was committed: a subscriber that is behind this has missed something.
       await socket.send([HEAD_TOPIC, encodePosition(through)]);
-      headDueMs = Date.now() + HEAD_INTERVAL_MS;
+      headDueMs = performance.now() + HEAD_INTERVAL_MS;
     }
     if (peek.batches.length === 0) await thread.wake.wait(HEAD_INTERVAL_MS);
   }

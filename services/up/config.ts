@@ -3,7 +3,16 @@
  * read here too, to say where to connect and to ask whether it is ready. The router alone serves storage; here it serves
  * shadow as well.
  */
-import { address, databaseUrl, list, optional, readConfig, secret, type Config } from '../../shared/config.js';
+import {
+  address,
+  addressOrOff,
+  databaseUrl,
+  list,
+  optional,
+  readConfig,
+  secret,
+  type Config,
+} from '../../shared/config.js';
 
 const upFields = {
   postgres: address('UP_POSTGRES_LISTEN', '127.0.0.1:7332', 'where the embedded PostgreSQL listens'),
@@ -16,6 +25,8 @@ const upFields = {
     'the consumers for whom the router keeps batches until they ack',
   ),
   edge: address('EDGE_LISTEN', '127.0.0.1:7300', 'where devices connect'),
+  mqtt: addressOrOff('EDGE_MQTT_LISTEN', '127.0.0.1:1883', 'where devices connect by MQTT over TCP'),
+  udp: addressOrOff('EDGE_UDP_LISTEN', '127.0.0.1:5000', 'where datagrams of devices are received'),
   shadow: address('SHADOW_LISTEN', '127.0.0.1:7320', 'where applications talk to shadows'),
   live: address('LIVE_LISTEN', '127.0.0.1:7340', 'where live clients connect'),
   edgeAdmin: address('EDGE_ADMIN_LISTEN', '127.0.0.1:7309', 'admin endpoint of the edge'),

@@ -56,14 +56,19 @@ export async function main({ data, demo }: UpOptions): Promise<void> {
   ];
   process.on('SIGHUP', () => process.kill(process.pid, 'SIGTERM'));
   await runService(log, parts, STOP_DEADLINE_MS);
-  const { edge, live, shadow, edgeAdmin, routerAdmin, storageAdmin, shadowAdmin, liveAdmin } = config;
+  const { edge, mqtt, udp, live, shadow, edgeAdmin, routerAdmin, storageAdmin, shadowAdmin, liveAdmin } = config;
   await untilReady([edgeAdmin, routerAdmin, storageAdmin, shadowAdmin, liveAdmin], log);
   const shownUrl = database === undefined ? 'STORAGE_URL' : databaseUrl;
   process.stdout.write(
-    `holdfast is ready  devices ws://${hostPort(edge)}/v1/devices/{id}  live ws://${hostPort(live)}/v1/live  ` +
+    `holdfast is ready  devices ws://${hostPort(edge)}/v1/devices/{id}${shown('mqtt', mqtt)}${shown('udp', udp)}  live ws://${hostPort(live)}/v1/live  ` +
       `shadow http://${hostPort(shadow)}/things/{thing}/shadow  database ${shownUrl}  ` +
       `metrics http://${hostPort(edgeAdmin)}/metrics\n`,
   );
+}
+
+/** Another address where devices connect, unless it is off. */
+function shown(scheme: string, address: Address | 'off'): string {
+  return address === 'off' ? '' : ` ${scheme}://${hostPort(address)}`;
 }
 
 function demoEnvironment({ edge, deviceSecret }: UpConfig, databaseUrl: string): Readonly<Record<string, string>> {

@@ -1,9 +1,10 @@
-/** The clients of the conformance suite: WebSocket in JSON and in binary, and MQTT in both versions. */
+/** The clients of the conformance suite that connect: WebSocket in JSON and in binary, and MQTT. */
 import { Kind } from '../../shared/batch.js';
 import { ask, BINARY_PROTOCOL, binaryRecord, DeviceSocket, JSON_PROTOCOL, UPGRADE_HEADERS } from './device-socket.js';
 import type { TestEdge } from './edge.js';
 import type { IngestClient, IngestEnd, IngestError, IngestRecord, IngestSession } from './ingest-conformance.js';
 import { MqttDevice } from './mqtt-device.js';
+import { httpClient, udpClient } from './request-clients.js';
 
 /** The reason of a refused upgrade, by its status. */
 const UPGRADE_REASONS: Readonly<Record<number, string>> = { 400: 'bad_id', 401: 'no_credential', 403: 'credential' };
@@ -53,6 +54,7 @@ function webSocketClient(subprotocol: string): IngestClient {
   return {
     protocol: `WebSocket, ${subprotocol}`,
     hasConnections: true,
+    payloadBytes: 4_000,
     connect: async ({ port }: TestEdge, deviceId, token) => {
       const authorization = token === undefined ? {} : { Authorization: `Bearer ${token}` };
       const path = encodeURIComponent(deviceId);
@@ -123,6 +125,7 @@ class MqttSession implements IngestSession {
 const mqttClient: IngestClient = {
   protocol: 'MQTT 5',
   hasConnections: true,
+  payloadBytes: 4_000,
   connect: async ({ mqttPort }: TestEdge, deviceId, token) => {
     const password = token === undefined ? {} : { username: deviceId, password: Buffer.from(token) };
     const device = await MqttDevice.open(mqttPort, deviceId, 5, password);
@@ -137,4 +140,6 @@ export const INGEST_CLIENTS: readonly IngestClient[] = [
   webSocketClient(JSON_PROTOCOL),
   webSocketClient(BINARY_PROTOCOL),
   mqttClient,
+  httpClient,
+  udpClient,
 ];

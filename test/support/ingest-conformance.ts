@@ -42,6 +42,8 @@ export interface IngestSession {
 export interface IngestClient {
   readonly protocol: string;
   readonly hasConnections: boolean;
+  /** As much payload as a record of the suite may have: under 8 KiB, and what fits the protocol. */
+  readonly payloadBytes: number;
   /** @returns the session; or why the device is not let in, as the edge's metrics name it */
   connect(edge: TestEdge, deviceId: string, token?: string): Promise<IngestSession | string>;
 }
@@ -144,7 +146,8 @@ const acks: Conformance = {
         if (session.end !== undefined) throw new Error(`the session ended: ${session.end}`);
       }
       await session.close();
-      strictEqual((await edge.storedSeqs('acks')).length, count);
+      // One that was sent again may be there twice, which the table's key makes one row.
+      strictEqual(new Set(await edge.storedSeqs('acks')).size, count);
     }),
 };
 
@@ -158,7 +161,8 @@ const windows: Conformance = {
       for (let sessions = 0; acked.size < seqs.length; sessions++) {
         ok(sessions < 100, 'a hundred sessions were enough');
         const session = await open(client, edge, 'window');
-        for (const seq of seqs.filter((each) => !acked.has(each))) session.send([record(seq, 'x'.repeat(4_000))]);
+        for (const seq of seqs.filter((each) => !acked.has(each)))
+          session.send([record(seq, 'x'.repeat(client.payloadBytes))]);
         await until(() => session.end !== undefined || session.acked.size + acked.size === seqs.length);
         ok(session.end === undefined || session.end === 'no_room', `it was sent away for ${session.end}`);
         for (const seq of session.acked) acked.add(seq);

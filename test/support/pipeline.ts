@@ -12,12 +12,19 @@ export interface PipelineOptions {
   readonly environment?: Readonly<Record<string, string>>;
   /** A copy of the package to run instead, with a planted bug. */
   readonly root?: string;
+  /** An empty database to store into; absent: a PostgreSQL of the pipeline's own, which goes with it. */
+  readonly databaseUrl?: string;
+  /** Where the pipeline's own PostgreSQL keeps its files; absent: in a directory of its own. */
+  readonly postgresIn?: string;
+  /** Puts something between storage and the database. @returns the URL by way of it */
+  readonly throughProxy?: (databaseUrl: string) => Promise<string>;
 }
 
 export class Pipeline {
   private constructor(
     readonly directory: string,
-    readonly postgres: TestPostgres,
+    private readonly ownPostgres: TestPostgres | undefined,
+    readonly databaseUrl: string,
     readonly services: Readonly<Record<PipelineService, ServiceProcess>>,
     readonly edgeUrl: string,
     /** Where the edge takes datagrams. */
@@ -26,9 +33,11 @@ export class Pipeline {
     readonly environment: Readonly<Record<string, string>>,
   ) {}
 
-  static async start({ environment = {}, root }: PipelineOptions = {}): Promise<Pipeline> {
+  static async start(options: PipelineOptions = {}): Promise<Pipeline> {
+    const { environment = {}, root } = options;
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-pipeline-'));
-    const postgres = await TestPostgres.start();
+    const postgres = options.databaseUrl === undefined ? await TestPostgres.start(options.postgresIn) : undefined;
+    const databaseUrl = options.databaseUrl ?? postgres!.url;
     const [edge, edgeAdmin, intake, publish, fetch, routerAdmin, storageAdmin, udp] = await freePorts(8);
     const keys = {
       EDGE_LISTEN: `127.0.0.1:${edge!}`,
@@ -42,7 +51,7 @@ export class Pipeline {
       ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
       ROUTER_CONSUMERS_LISTEN: `tcp://127.0.0.1:${fetch!}`,
       ROUTER_ADMIN_LISTEN: `127.0.0.1:${routerAdmin!}`,
-      STORAGE_URL: postgres.url,
+      STORAGE_URL: (await options.throughProxy?.(databaseUrl)) ?? databaseUrl,
       STORAGE_ROUTER_FETCH: `tcp://127.0.0.1:${fetch!}`,
       STORAGE_ROUTER_PUBLISH: `tcp://127.0.0.1:${publish!}`,
       STORAGE_ADMIN_LISTEN: `127.0.0.1:${storageAdmin!}`,
@@ -56,13 +65,27 @@ export class Pipeline {
       storage: service('storage', storageAdmin!),
     };
     await Promise.all(Object.values(services).map((each) => each.start()));
-    return new Pipeline(directory, postgres, services, `ws://127.0.0.1:${edge!}`, udp!, keys);
+    return new Pipeline(directory, postgres, databaseUrl, services, `ws://127.0.0.1:${edge!}`, udp!, keys);
+  }
+
+  /** The pipeline's own PostgreSQL. @throws Error where it was given a database */
+  get postgres(): TestPostgres {
+    if (this.ownPostgres === undefined) throw new Error('this pipeline has no PostgreSQL of its own');
+    return this.ownPostgres;
+  }
+
+  get edgeQueue(): string {
+    return this.environment['EDGE_QUEUE']!;
+  }
+
+  get routerQueue(): string {
+    return this.environment['ROUTER_QUEUE']!;
   }
 
   /** Ends everything and removes the directory. */
   async stop(): Promise<void> {
     for (const service of [this.services.edge, this.services.router, this.services.storage]) await service.end();
-    await this.postgres.stop();
+    await this.ownPostgres?.stop();
     await rm(this.directory, { recursive: true, force: true });
   }
 }

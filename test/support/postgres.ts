@@ -19,8 +19,9 @@ export class TestPostgres {
     private server: EmbeddedPostgres,
   ) {}
 
-  static async start(): Promise<TestPostgres> {
-    const directory = await mkdtemp(join(tmpdir(), 'holdfast-postgres-'));
+  /** @param parent where its directory is made */
+  static async start(parent: string = tmpdir()): Promise<TestPostgres> {
+    const directory = await mkdtemp(join(parent, 'holdfast-postgres-'));
     const port = await freePort();
     const test = new TestPostgres(directory, port, makeServer(directory, port));
     await test.server.start();

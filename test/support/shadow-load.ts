@@ -7,7 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Device } from '../../shared/device.js';
 import type { ShadowClient, ShadowDocument } from './shadow-client.js';
-import { ShadowHistory } from './shadow-history.js';
+import { ShadowHistory } from '../faults/history/shadow-fold.js';
 
 export interface ShadowLoadOptions {
   readonly client: ShadowClient;

@@ -33,9 +33,10 @@ export function straceMissing(): string | undefined {
 /**
  * The words in front of a command that trace it into a file.
  * -D: the command keeps its own pid, gets its own signals and gives its own exit code.
+ * @param calls which system calls, with commas between
  */
-export function straceLauncher(file: string): readonly string[] {
-  return ['strace', '-D', '-f', '-xx', '-s', String(STRING_BYTES), '-e', `trace=${CALLS}`, '-o', file];
+export function straceLauncher(file: string, calls: string = CALLS): readonly string[] {
+  return ['strace', '-D', '-f', '-xx', '-s', String(STRING_BYTES), '-e', `trace=${calls}`, '-o', file];
 }
 
 /** True once strace has written the end of process `pid`. */

@@ -4,9 +4,9 @@
  * It folds by itself, in the plainest way, with the code of no service: fields are merged, null removes, each leaf has the
  * time of what set it, and every update is one version. What devices report has rising times here.
  */
-import type { ShadowDocument } from './shadow-client.js';
+import type { ShadowDocument } from '../../support/shadow-client.js';
 
-type Fields = Readonly<Record<string, unknown>>;
+export type Fields = Readonly<Record<string, unknown>>;
 
 /** What of a document is compared. */
 interface Expected {
@@ -58,8 +58,8 @@ export class ShadowHistory {
   #update(thing: string, section: 'desired' | 'reported', patch: Fields, timeMs: number): void {
     const expected = this.#of(thing);
     expected.version++;
-    expected.state[section] = merge(expected.state[section] ?? {}, patch, (value) => value);
-    expected.metadata[section] = merge(expected.metadata[section] ?? {}, patch, () => ({ timestamp: timeMs }));
+    expected.state[section] = mergeFields(expected.state[section] ?? {}, patch, (value) => value);
+    expected.metadata[section] = mergeFields(expected.metadata[section] ?? {}, patch, () => ({ timestamp: timeMs }));
   }
 
   #of(thing: string): Expected {
@@ -72,12 +72,12 @@ export class ShadowHistory {
 }
 
 /** `fields` with those of `patch`; what `patch` sets to null is gone. */
-function merge(fields: Fields, patch: Fields, leaf: (value: unknown) => unknown): Fields {
+export function mergeFields(fields: Fields, patch: Fields, leaf: (value: unknown) => unknown): Fields {
   const merged = new Map(Object.entries(fields));
   for (const [key, value] of Object.entries(patch)) {
     const before = merged.get(key);
     if (value === null) merged.delete(key);
-    else if (isFields(value)) merged.set(key, merge(isFields(before) ? before : {}, value, leaf));
+    else if (isFields(value)) merged.set(key, mergeFields(isFields(before) ? before : {}, value, leaf));
     else merged.set(key, leaf(value));
   }
   return Object.fromEntries(merged);
@@ -100,6 +100,11 @@ function difference(desired: Fields, reported: Fields): Fields {
 
 function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** True for JSON that differs at most in the order of keys. */
+export function sameFields(a: unknown, b: unknown): boolean {
+  return canonical(a) === canonical(b);
 }
 
 /** JSON with the keys of objects in order. */

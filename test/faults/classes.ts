@@ -1,0 +1,151 @@
+/** The classes of faults of a long run: each goes on until it has tried everything, or its time is over. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { straceMissing } from '../support/strace.js';
+import { deviceClocks, jumpingClocks } from './clocks.js';
+import { runCrashPoints, type CrashPoints } from './crash-points.js';
+import { cutCommits, cutCopies, DATABASE_FAULTS, fullDatabaseDisk, meetDatabaseFault } from './dependencies.js';
+import { fullEdgeDisk, fullRouterDisk, readOnlyDisk, slowDisk } from './disks.js';
+import { Findings } from './history/findings.js';
+import { mountMissing } from './mount.js';
+import { longLine, NETWORK_FAULTS, networkMissing, runApart } from './network.js';
+import type { Outcome } from './outcome.js';
+import { losePower } from './power-loss.js';
+import { losePartsOf } from './torn-files.js';
+
+export interface ClassOptions {
+  readonly seed: number;
+  /** No more is begun after this. */
+  readonly deadlineMs: number;
+}
+
+type FaultClass = (options: ClassOptions) => AsyncGenerator<Outcome>;
+
+const MIB = 2 ** 20;
+/** Calls of a service that is running, and of one that is opening its queue, at which it is hit. */
+const [RUNNING_CALLS, OPENING_CALLS] = [24, 8];
+const CALLS_A_RUN = 8;
+const OUTAGE_MS = 6_000;
+const SILENCE_MS = 60_000;
+
+/** Why a class cannot be tried here; undefined: it can. */
+export const CLASS_MISSING: Readonly<Record<string, () => string | undefined>> = {
+  points: straceMissing,
+  power: straceMissing,
+  disks: () => mountMissing('ext4') ?? straceMissing(),
+  network: networkMissing,
+  database: () => mountMissing('tmpfs'),
+};
+
+export const CLASSES: Readonly<Record<string, FaultClass>> = { points, power, disks, network, database };
+
+/** Every crash point: each call of each service, killed and failed. */
+async function* points({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
+  const range = (first: number, last: number): number[] =>
+    Array.from({ length: last - first + 1 }, (_, index) => first + index);
+  const kinds: Omit<CrashPoints, 'opening' | 'running'>[] = [];
+  for (const fault of ['signal=KILL', 'error=EIO'] as const) {
+    for (const service of ['edge', 'router'] as const) {
+      for (const call of ['fdatasync', 'pwrite64'] as const) kinds.push({ service, call, fault });
+    }
+  }
+  // The first calls of all kinds come before the later ones of any.
+  for (let first = 1; first <= RUNNING_CALLS; first += CALLS_A_RUN) {
+    for (const kind of kinds) {
+      if (Date.now() > deadlineMs) return;
+      const opening = first === 1 ? range(1, OPENING_CALLS) : [];
+      yield runCrashPoints({ ...kind, opening, running: range(first, first + CALLS_A_RUN - 1) });
+    }
+  }
+  for (const service of ['edge', 'router'] as const) {
+    if (Date.now() > deadlineMs) return;
+    yield runCrashPoints({
+      service,
+      call: 'fdatasync',
+      fault: 'error=EIO',
+      opening: [1],
+      running: [2, 5],
+      forGood: true,
+    });
+  }
+}
+
+async function* power({ seed, deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
+  for (let round = 0; Date.now() < deadlineMs; round++) {
+    const { images, problems } = await losePower({ appends: 100, images: 400, seed: seed + round });
+    yield counted(`power lost (seed ${seed + round})`, images, problems);
+    const torn = await losePartsOf({ files: 200, seed: seed + round });
+    yield counted(`file torn or bit flipped (seed ${seed + round})`, 200, torn.problems);
+  }
+}
+
+function counted(fault: string, tries: number, problems: readonly string[]): Outcome {
+  return { fault, tries, lost: problems.length, doubled: 0, other: 0, recoverySeconds: [], lines: problems };
+}
+
+async function* disks({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
+  const all = [
+    () => fullEdgeDisk('tmpfs', MIB),
+    () => fullEdgeDisk('tmpfs', 0),
+    () => fullEdgeDisk('ext4', MIB),
+    () => fullEdgeDisk('ext4', 0),
+    () => fullRouterDisk('tmpfs'),
+    () => fullRouterDisk('ext4'),
+    () => readOnlyDisk('edge'),
+    () => readOnlyDisk('router'),
+    () => slowDisk('edge', 200),
+    () => slowDisk('router', 200),
+  ];
+  yield* each(all, deadlineMs);
+}
+
+async function* network({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
+  const directory = mkdtempSync(join(tmpdir(), 'holdfast-network-'));
+  const apart = (name: string, forMs: number) => async (): Promise<Outcome> =>
+    (await runApart([name], forMs, join(directory, 'hosts')))[0]!;
+  const silent = Object.keys(NETWORK_FAULTS).filter((name) => name.includes('silent'));
+  const all = [
+    ...Object.keys(NETWORK_FAULTS).map((name) => apart(name, OUTAGE_MS)),
+    () => longLine(200, OUTAGE_MS),
+    ...silent.map((name) => apart(name, SILENCE_MS)),
+  ];
+  try {
+    yield* each(all, deadlineMs);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+async function* database({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
+  const all = [
+    () => cutCommits(10),
+    () => cutCopies(10),
+    () => fullDatabaseDisk(OUTAGE_MS),
+    () => jumpingClocks(2 * OUTAGE_MS),
+    () => deviceClocks(),
+    ...Object.keys(DATABASE_FAULTS).map((name) => () => meetDatabaseFault(name, OUTAGE_MS)),
+    () => meetDatabaseFault('the table locked', SILENCE_MS),
+  ];
+  yield* each(all, deadlineMs);
+}
+
+/** One after the other. A fault that cannot be gone through to its end is one that was found. */
+async function* each(all: readonly (() => Promise<Outcome>)[], deadlineMs: number): AsyncGenerator<Outcome> {
+  for (const one of all) if (Date.now() < deadlineMs) yield await one();
+}
+
+/** The outcome of a class that ended with an error. */
+export function brokenOff(name: string, error: unknown): Outcome {
+  const findings = new Findings();
+  findings.add('position', String(error));
+  return {
+    fault: `${name}, broken off`,
+    tries: 1,
+    lost: 0,
+    doubled: 0,
+    other: 1,
+    recoverySeconds: [],
+    lines: findings.lines,
+  };
+}

@@ -1,0 +1,106 @@
+/** An edge and a router without storage, under one fleet: what the faults of their queues are tried on. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DATA_FILE } from '../../shared/queue/store.js';
+import { freePorts, ServiceProcess, until } from '../support/processes.js';
+import { Fleet } from './fleet.js';
+import type { Findings } from './history/findings.js';
+
+export type LineService = 'edge' | 'router';
+
+export interface LineOptions {
+  /** Keys on top of the line's own, for both. */
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Where the queues are; absent: in directories of the line's own. */
+  readonly queues?: Readonly<Partial<Record<LineService, string>>>;
+  /** Where the edge finds the router; absent: on loopback. */
+  readonly routerUrl?: (intakePort: number) => string;
+  /** What the router's intake listens on; default 127.0.0.1. */
+  readonly intakeHost?: string;
+  /** Puts something before the intake. @returns the port where that listens */
+  readonly proxy?: (intakePort: number) => Promise<number>;
+}
+
+export class Line {
+  readonly services: Readonly<Record<LineService, ServiceProcess>>;
+
+  private constructor(
+    readonly directory: string,
+    readonly queues: Readonly<Record<LineService, string>>,
+    readonly edgePort: number,
+    readonly intakePort: number,
+    private readonly environment: Readonly<Record<string, string>>,
+    private readonly adminPorts: Readonly<Record<LineService, number>>,
+  ) {
+    this.services = { edge: this.service('edge'), router: this.service('router') };
+  }
+
+  /** A line that is not started yet. */
+  static async make(options: LineOptions = {}): Promise<Line> {
+    const directory = await mkdtemp(join(tmpdir(), 'holdfast-line-'));
+    const ports = (await freePorts(6)) as [number, number, number, number, number, number];
+    const [edge, edgeAdmin, intake, publish, fetch, routerAdmin] = ports;
+    const queues = { edge: join(directory, 'edge'), router: join(directory, 'router'), ...options.queues };
+    const { routerUrl = (port: number) => `tcp://127.0.0.1:${port}`, intakeHost = '127.0.0.1', proxy } = options;
+    const environment = {
+      EDGE_LISTEN: `127.0.0.1:${edge}`,
+      EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin}`,
+      EDGE_QUEUE: queues.edge,
+      EDGE_ROUTER: routerUrl((await proxy?.(intake)) ?? intake),
+      ROUTER_QUEUE: queues.router,
+      ROUTER_INTAKE: `tcp://${intakeHost}:${intake}`,
+      ROUTER_PUBLISH: `tcp://127.0.0.1:${publish}`,
+      ROUTER_CONSUMERS_LISTEN: `tcp://127.0.0.1:${fetch}`,
+      ROUTER_ADMIN_LISTEN: `127.0.0.1:${routerAdmin}`,
+      // Nobody consumes: the router keeps all that comes.
+      ROUTER_CONSUMERS: 'storage',
+      ...options.environment,
+    };
+    return new Line(directory, queues, edge, intake, environment, { edge: edgeAdmin, router: routerAdmin });
+  }
+
+  static async start(options: LineOptions = {}): Promise<Line> {
+    const line = await Line.make(options);
+    await line.begin();
+    return line;
+  }
+
+  /** Starts both and waits until they are ready. */
+  async begin(): Promise<void> {
+    await Promise.all(Object.values(this.services).map((service) => service.start()));
+  }
+
+  get edgeUrl(): string {
+    return `ws://127.0.0.1:${this.edgePort}`;
+  }
+
+  /** Another process for a service, with words in front of node; for as long as the line's own does not run. */
+  service(name: LineService, launcher: readonly string[] = []): ServiceProcess {
+    return new ServiceProcess([name], this.environment, this.adminPorts[name], launcher);
+  }
+
+  dataFile(name: LineService): string {
+    return join(this.queues[name], DATA_FILE);
+  }
+
+  /** Waits until the router holds everything, ends both and checks. @param isOnce no device had to send again */
+  async check(fleet: Fleet, isOnce = false): Promise<Findings> {
+    const { edge } = this.services;
+    await until(async () => (await edge.metric('holdfast_queue_records')) === 0);
+    await this.end();
+    return fleet.history.check({ routerQueue: this.queues.router, routerRules: { holdsAll: true, isOnce } });
+  }
+
+  /** Ends both. */
+  async end(): Promise<void> {
+    await this.services.edge.end();
+    await this.services.router.end();
+  }
+
+  /** Ends both and removes the directory. */
+  async stop(): Promise<void> {
+    await this.end();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * Cut, lossy, slow and silent links. Slow-loris upgrades, devices that never read their acks and live clients that never
+ * read have tests beside what they test: services/edge/limits.test.ts, services/live/live.test.ts.
+ */
+import { join } from 'node:path';
+import { test } from 'tap';
+import { longLine, networkMissing, runApart } from './network.js';
+
+const skip = networkMissing() ?? false;
+/** Some of them; the long run has them all, and for longer. */
+const FAULTS = ['router → edge cut one way', 'the router has another address'];
+const FOR_MS = 1_500;
+
+void test('whatever a network does, what was acked arrives once', { skip }, async (t) => {
+  const outcomes = await runApart(FAULTS, FOR_MS, join(t.testdir(), 'hosts'));
+  for (const { fault, lines } of outcomes) t.same(lines, [], fault);
+  t.equal(outcomes.length, FAULTS.length);
+});
+
+void test('a long line delays what was acked, and that is all', async (t) => {
+  t.same((await longLine(100, FOR_MS)).lines, []);
+});

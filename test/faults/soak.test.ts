@@ -1,0 +1,23 @@
+/** A soak of seconds: that the runner works. `npm run faults` is the real one. */
+import { test } from 'tap';
+import { scheduleOf } from './schedule.js';
+import { soak } from './soak.js';
+
+const SEED = 20_261_121;
+
+void test('the same seed gives the same schedule, and another seed another', (t) => {
+  const schedule = scheduleOf(SEED, 3_600_000, 20_000);
+  t.same(scheduleOf(SEED, 3_600_000, 20_000), schedule);
+  t.notSame(scheduleOf(SEED + 1, 3_600_000, 20_000), schedule);
+  t.equal(schedule.length, 179);
+  t.ok(new Set(schedule.map(({ fault }) => fault)).size >= 9, 'all kinds of faults come');
+  t.end();
+});
+
+void test('under load and faults nothing acked is lost or doubled', async (t) => {
+  const options = { lengthMs: 5_000, intervalMs: 2_000, seed: SEED, devices: 10, calibrateMs: 1_000 };
+  const { outcome, rows } = await soak(options, () => undefined);
+  t.same(outcome.lines, []);
+  t.equal(outcome.tries, 2);
+  t.ok(rows.length >= 9, 'everything that must not grow was looked at');
+});
