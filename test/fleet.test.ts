@@ -10,12 +10,16 @@ import { inheritedEnvironment } from '../shared/config.js';
 import { packagePath } from '../shared/paths.js';
 import { runHoldfast } from './support/holdfast.js';
 import { Pipeline } from './support/pipeline.js';
+import { freePort } from './support/ports.js';
 import { until } from './support/processes.js';
 import { query } from './support/storage.js';
 
 const SECRET = 'a secret of the fleet';
 
-const pipeline = await Pipeline.start({ environment: { EDGE_DEVICE_SECRET: SECRET } });
+const mqttPort = await freePort();
+const pipeline = await Pipeline.start({
+  environment: { EDGE_DEVICE_SECRET: SECRET, EDGE_MQTT_LISTEN: `127.0.0.1:${mqttPort}` },
+});
 t.teardown(() => pipeline.stop());
 
 /** `holdfast fleet` while it runs. */
@@ -24,8 +28,8 @@ class RunningFleet {
   #stdout = '';
   stderr = '';
 
-  constructor(words: readonly string[]) {
-    const all = ['fleet', '--edge', pipeline.edgeUrl, '--json', '--verify', ...words];
+  constructor(words: readonly string[], edge = pipeline.edgeUrl) {
+    const all = ['fleet', '--edge', edge, '--json', '--verify', ...words];
     this.#child = spawn(process.execPath, [packagePath('dist', 'services', 'cli.js'), ...all], {
       env: { ...inheritedEnvironment(), FLEET_DEVICE_SECRET: SECRET, FLEET_DATABASE_URL: pipeline.postgres.url },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -71,6 +75,33 @@ void t.test('an outage of the network and an edge killed in the middle lose noth
   }
 });
 
+const WAYS = [
+  ['mqtt', `mqtt://127.0.0.1:${mqttPort}`],
+  ['http', pipeline.edgeUrl.replace('ws:', 'http:')],
+  ['udp', `udp://127.0.0.1:${pipeline.udpPort}`],
+] as const;
+
+for (const [protocol, edgeUrl] of WAYS) {
+  void t.test(
+    `through an outage and the death of the edge each acked record is stored once, by ${protocol}`,
+    async (t) => {
+      const words = ['--devices', '40', '--interval', '100ms', '--ramp', '200ms', '--protocol', protocol];
+      const script = '800ms offline; 1600ms online; 2s status; 5s quit';
+      const fleet = new RunningFleet([...words, '--script', script], edgeUrl);
+      await until(() => fleet.stderr.includes('online: every'));
+      const { edge } = pipeline.services;
+      await edge.end('SIGKILL');
+      await edge.start();
+      const { code, result } = await fleet.result();
+      t.equal(code, 0, fleet.stderr);
+      t.match(result.verification, { lost: 0, twice: 0, acked: result.counters.acked });
+      t.match(result.counters, { buffered: 0, dropped: 0, refused: 0, acked: result.counters.made });
+      t.ok(result.counters.made > 500, `${result.counters.made} records`);
+      t.ok(result.counters.reconnects >= 40);
+    },
+  );
+}
+
 void t.test('several processes are one fleet, and SIGTERM ends it with its table', async (t) => {
   const fleet = new RunningFleet([...FLEET, '--processes', '3']);
   await until(async () => (await pipeline.services.edge.metric('holdfast_devices')) === 200);
@@ -113,6 +144,15 @@ void t.test('a fleet without the secret is told so, and ends', async (t) => {
   const { code, stderr } = await runHoldfast(['fleet', '--edge', pipeline.edgeUrl, '--devices', '5', '--ramp', '0s']);
   t.equal(code, 1);
   t.match(stderr, /does not let device fleet-\w+-\d in: the edge answered 401/);
+  for (const [protocol, edgeUrl] of WAYS.slice(0, 2)) {
+    const words = ['--protocol', protocol, '--edge', edgeUrl, '--devices', '5', '--ramp', '0s'];
+    const other = await runHoldfast(['fleet', ...words]);
+    t.equal(other.code, 1);
+    t.match(other.stderr, /does not let device fleet-\w+-\d in: the edge answered/, protocol);
+  }
+  const unfit = await runHoldfast(['fleet', '--protocol', 'udp', '--edge', pipeline.edgeUrl]);
+  t.equal(unfit.code, 78);
+  t.match(unfit.stderr, /--edge ws:.*: allowed with --protocol udp: udp:\/\/host:port/);
   const bad = await runHoldfast(['fleet', '--devices', 'many']);
   t.equal(bad.code, 78);
   t.match(bad.stderr, /--devices many: allowed/);

@@ -11,10 +11,11 @@ import { addFleetOptions, numbers, parsed, readFleetOptions, verifyUrl, type Fle
 const HELP = `
 Normal load, then the network goes and every device keeps what it makes; then it is back, all devices reconnect at once and
 send what they kept. Without --edge it starts a pipeline of its own (holdfast up) on free ports and in a directory of its own,
-and ends and removes both. Keys of services in the environment reach that pipeline; two have other defaults here:
+and ends and removes both. Keys of services in the environment reach that pipeline; three have other defaults here:
   EDGE_ACCEPT_RATE, EDGE_ACCEPT_BURST   a fifth of the devices, and as many a second more, at least the edge's own 2,000: each
                                         brings what it kept, and an edge that lets in more than it can commit fills
                                         EDGE_MEMORY and has to send devices away, which send all of it again
+  EDGE_UDP_DEVICES                      the devices, at least the edge's own 10,000
 
 The report is burst.md, burst.json and burst.svg; every target is said to be met or missed.
 Exit codes: 0 done, also where a target of speed is missed; 1 a record was lost or is there twice, or it could not be run.
@@ -22,6 +23,7 @@ Exit codes: 0 done, also where a target of speed is missed; 1 a record was lost 
 Examples:
   holdfast fleet burst
   holdfast fleet burst --devices 1000 --report ./reference
+  holdfast fleet burst --devices 1000 --protocol mqtt
   EDGE_ACCEPT_RATE=2000 holdfast fleet burst --devices 15000 --outage 60s
   holdfast fleet burst --edge ws://edge:7300 --edge-admin edge:7309 --router-admin router:7319 --storage-admin storage:7339 \\
     --verify postgres://holdfast@db/holdfast`;
@@ -85,11 +87,11 @@ async function burst(flags: Flags): Promise<void> {
 async function againstOwn(flags: Flags, loadBefore: number, signal: AbortSignal): Promise<void> {
   const { BurstPipeline } = await import('./burst-pipeline.js');
   const settings = settingsFor(parsed(numbers.devices, flags.devices));
-  const { deviceSecret } = readFleetOptions(flags, '');
+  const { deviceSecret } = readFleetOptions(flags, undefined);
   const directory = `${flags.data}/burst-${randomBytes(4).toString('hex')}`;
   process.stderr.write(`starting a pipeline in ${directory}\n`);
   try {
-    const pipeline = await BurstPipeline.start(directory, deviceSecret, settings);
+    const pipeline = await BurstPipeline.start(directory, flags.protocol, deviceSecret, settings);
     try {
       await against(flags, pipeline.addresses, settings, loadBefore, signal);
     } finally {
@@ -103,11 +105,17 @@ async function againstOwn(flags: Flags, loadBefore: number, signal: AbortSignal)
 /** What the pipeline is given beside its defaults: the burst's own settings under those of the environment. */
 function settingsFor(devices: number): Readonly<Record<string, string>> {
   const rate = String(Math.max(2_000, Math.ceil(devices / 5)));
+  const remembered = String(Math.max(10_000, devices));
   const given = Object.entries(inheritedEnvironment()).filter(
     (entry): entry is [string, string] =>
       /^(EDGE|ROUTER|STORAGE|SHADOW|LIVE)_/.test(entry[0]) && !/SECRET|URL|TOKEN/.test(entry[0]),
   );
-  return { EDGE_ACCEPT_RATE: rate, EDGE_ACCEPT_BURST: rate, ...Object.fromEntries(given) };
+  return {
+    EDGE_ACCEPT_RATE: rate,
+    EDGE_ACCEPT_BURST: rate,
+    EDGE_UDP_DEVICES: remembered,
+    ...Object.fromEntries(given),
+  };
 }
 
 function addressesOf({ edgeAdmin, routerAdmin, storageAdmin, verify }: Flags, edge: string): PipelineAddresses {

@@ -9,6 +9,7 @@ import { createServer } from 'node:net';
 import { inheritedEnvironment } from '../../shared/config.js';
 import { HoldfastError } from '../../shared/errors.js';
 import { packagePath } from '../../shared/paths.js';
+import type { FleetProtocol } from './connection.js';
 
 /** Where a burst finds what it looks at. */
 export interface PipelineAddresses {
@@ -46,15 +47,17 @@ export class BurstPipeline {
 
   /**
    * Starts it and waits until it is ready.
+   * @param protocol of the edge's address
    * @param keys settings of services, under those of the environment
    * @throws HoldfastError start_failed with what it said
    */
   static async start(
     directory: string,
+    protocol: FleetProtocol,
     deviceSecret: string | undefined,
     keys: Readonly<Record<string, string>>,
   ): Promise<BurstPipeline> {
-    const { environment, addresses } = await layOut();
+    const { environment, addresses } = await layOut(protocol);
     const inherited = Object.entries(inheritedEnvironment()).filter(([key]) => key !== 'STORAGE_URL');
     const secret = deviceSecret === undefined ? {} : { EDGE_DEVICE_SECRET: deviceSecret };
     const words = ['up', '--no-demo', '--data', directory];
@@ -102,11 +105,11 @@ export class BurstPipeline {
   }
 }
 
-async function layOut(): Promise<{
+async function layOut(protocol: FleetProtocol): Promise<{
   readonly environment: Readonly<Record<string, string>>;
   readonly addresses: PipelineAddresses;
 }> {
-  const ports = await freePorts(13);
+  const ports = await freePorts(15);
   const at = (index: number): string => `127.0.0.1:${ports[index]!}`;
   const link = (index: number): string => `tcp://${at(index)}`;
   const environment = {
@@ -130,9 +133,12 @@ async function layOut(): Promise<{
     LIVE_ADMIN_LISTEN: at(11),
     LIVE_ROUTER_PUBLISH: link(4),
     UP_POSTGRES_LISTEN: at(12),
+    EDGE_UDP_LISTEN: at(13),
+    EDGE_MQTT_LISTEN: at(14),
   };
+  const edges = { json: `ws://${at(0)}`, binary: `ws://${at(0)}`, http: `http://${at(0)}` };
   const addresses = {
-    edge: `ws://${at(0)}`,
+    edge: { ...edges, udp: `udp://${at(13)}`, mqtt: `mqtt://${at(14)}` }[protocol],
     databaseUrl: `postgres://holdfast@${at(12)}/holdfast`,
     edgeAdmin: at(1),
     routerAdmin: at(6),

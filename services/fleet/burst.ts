@@ -66,7 +66,7 @@ export async function runBurst(options: BurstOptions, signal: AbortSignal): Prom
   try {
     const { marks, backlog } = await phases(fleet, options, stop);
     fleet.quiet();
-    await fleet.until(({ buffered }) => buffered === 0, DRAIN_MS, stop);
+    await fleet.drained(DRAIN_MS, stop);
     const ledger = await fleet.finish();
     clearInterval(timer);
     options.say(`verifying ${fleet.counters.acked} acked records`);

@@ -2,6 +2,8 @@
 import { Command } from 'commander';
 import { describeFields } from '../../shared/config.js';
 import { burstCommand } from './burst-command.js';
+import { PROTOCOLS } from './connection.js';
+import { DEFAULT_EDGES } from './edge-address.js';
 import {
   addFleetOptions,
   fleetFields,
@@ -26,6 +28,10 @@ On a terminal it takes commands, one a line; a script has the same, each with it
 --verify looks for every acked record in table telemetry, waits for storage to have them all, and names what is lost or there
 twice. Device ids are fleet-<run>-<number>, with a run of its own each time.
 
+--protocol chooses the way into the edge. MQTT is version 5, several records a publish, each PUBACK an ack. A device with HTTP has one
+connection and one request under way. One with UDP sends again what is not acked, with growing pauses; it has no connection, so
+it is up while it may send, also where no edge is there.
+
 Exit codes: 0 done; 1 a record was lost or is there twice, or the fleet could not go on; 78 an option is wrong.
 
 Environment:
@@ -35,10 +41,10 @@ Examples:
   holdfast fleet --devices 1000 --duration 1m
   holdfast fleet --devices 10000 --interval 1s --size 200 --ramp 30s --edge wss://edge.example
   holdfast fleet --devices 1000 --script "30s offline; 90s online; 150s quit" --verify postgres://holdfast@127.0.0.1:7332/holdfast
+  holdfast fleet --protocol mqtt --edge mqtt://edge.example:1883
   holdfast fleet burst --report ./burst`;
 
 interface Flags extends FleetFlags {
-  readonly edge: string;
   readonly duration?: string;
   readonly script?: string;
   readonly verify?: string | true;
@@ -51,7 +57,7 @@ export function fleetCommand(): Command {
     // Its options stand before the subcommand; after it they are the subcommand's own.
     .enablePositionalOptions()
     .description('simulates a fleet of devices against an edge, and checks that nothing acked is lost or stored twice')
-    .option('--edge <url>', 'the edge', 'ws://127.0.0.1:7300');
+    .option('--edge <url>', `the edge (default: ${edges()})`);
   return addFleetOptions(command, 1_000)
     .option('--duration <time>', `how long records are made (default: until it is told to quit)`)
     .option('--script <steps>', 'as "30s offline; 90s online; 150s quit"')
@@ -78,4 +84,9 @@ async function fleet(flags: Flags): Promise<void> {
   process.stdout.write(flags.json === true ? `${JSON.stringify(result, null, 2)}\n` : describeResult(result));
   const { verification } = result;
   if (verification !== undefined && verification.lost + verification.twice > 0) process.exitCode = 1;
+}
+
+/** Each address once. */
+function edges(): string {
+  return [...new Set(PROTOCOLS.map((protocol) => DEFAULT_EDGES[protocol]))].join(', ');
 }

@@ -6,6 +6,7 @@
  *
  *   - `opened` is called once records may be sent, with how many may be under way unacked;
  *   - `acked(seq)` is cumulative: a protocol whose acks come one by one holds back those that overtake;
+ *   - a connection that sends something again by itself says so with `resent`;
  *   - after `ended`, `cut()` or `close()` nothing is called any more, and what was under way counts as not sent;
  *   - nothing is kept of a run after send() returned but what is on its way: there are tens of thousands of connections.
  */
@@ -25,6 +26,8 @@ export interface ConnectionOwner {
   opened(maxUnacked: number): void;
   /** Every record through seq is durable at the edge, but those that were refused. */
   acked(seq: number): void;
+  /** Records were sent again on this connection. */
+  resent(count: number): void;
   /** The edge will not take a record, and the connection stays; undefined: it did not say which. */
   refused(seq: number | undefined, problem: string): void;
   /** The connection is over, or was never made; the last call. */
@@ -62,7 +65,7 @@ export interface Dialer {
 }
 
 /** The protocols of `--protocol`. */
-export const PROTOCOLS = ['json', 'binary'] as const;
+export const PROTOCOLS = ['json', 'binary', 'mqtt', 'http', 'udp'] as const;
 export type FleetProtocol = (typeof PROTOCOLS)[number];
 
 /** Where the edge is, its name resolved already: thousands of connections must not each ask for it. */

@@ -31,7 +31,7 @@ async function makeDevice(
   const edge = await WsEdge.start(edgeOptions);
   const failures: Error[] = [];
   const around = {
-    dialer: makeDialer({ edge: await resolveEdge(edge.url), protocol, payloadBytes: 100 }),
+    dialer: makeDialer({ edge: await resolveEdge(edge.url, protocol), protocol, payloadBytes: 100 }),
     counters: noCounters(),
     latencies: new Histogram(),
     intervalMs: 10,

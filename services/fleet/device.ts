@@ -140,6 +140,12 @@ export class FleetDevice implements ConnectionOwner {
     this.#pump();
   }
 
+  resent(count: number): void {
+    const { counters } = this.around;
+    counters.sent += count;
+    counters.resent += count;
+  }
+
   refused(seq: number | undefined, problem: string): void {
     const refused = seq ?? (this.#sent === this.#first ? this.#first : undefined);
     if (refused === undefined) {

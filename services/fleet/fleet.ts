@@ -16,7 +16,7 @@ import type { FromWorker, ToWorker, WorkerSetup } from './messages.js';
 import { sourceAddresses } from './sources.js';
 
 export interface FleetOptions {
-  /** ws://host:port or wss://host:port */
+  /** A URL with a scheme of the protocol. */
   readonly edge: string;
   readonly devices: number;
   readonly intervalMs: number;
@@ -48,6 +48,8 @@ interface WorkerProcess {
   readonly child: ChildProcess;
   counters: Counters;
   ledger: Ledger | undefined;
+  /** It makes no more records. */
+  isQuiet: boolean;
 }
 
 export class Fleet extends EventEmitter<FleetEvents> {
@@ -80,8 +82,8 @@ export class Fleet extends EventEmitter<FleetEvents> {
 
   /** @throws HoldfastError bad_config, start_failed */
   async start(): Promise<void> {
-    const { devices, processes, edge } = this.options;
-    const address = await resolveEdge(edge);
+    const { devices, processes, edge, protocol } = this.options;
+    const address = await resolveEdge(edge, protocol);
     const least = Math.ceil(devices / connectionsAProcess());
     if (processes !== undefined && processes < least) {
       const message = `--processes ${processes}: ${devices} devices need at least ${least}`;
@@ -89,7 +91,8 @@ export class Fleet extends EventEmitter<FleetEvents> {
     }
     const count = processes ?? least;
     this.startMs = Date.now() + START_DELAY_MS;
-    const sources = sourceAddresses(address.host, devices);
+    // Devices that send datagrams share a few sockets.
+    const sources = protocol === 'udp' ? [] : sourceAddresses(address.host, devices);
     for (let index = 0; index < count; index++) {
       const firstDevice = Math.floor((devices * index) / count);
       const nextDevice = Math.floor((devices * (index + 1)) / count);
@@ -121,6 +124,14 @@ export class Fleet extends EventEmitter<FleetEvents> {
   /** No more records are made; those that there are still travel. */
   quiet(): void {
     this.#tell({ type: 'quiet' });
+  }
+
+  /** Resolves once a quiet fleet has nothing left that is not acked, or at the deadline. */
+  async drained(timeoutMs: number, signal: AbortSignal): Promise<void> {
+    // Counts from before a worker was quiet may show nothing left, and more may have been made since.
+    const isDrained = ({ buffered }: Counters): boolean =>
+      buffered === 0 && this.#workers.every(({ isQuiet }) => isQuiet);
+    await this.until(isDrained, timeoutMs, signal);
   }
 
   /**
@@ -162,7 +173,7 @@ export class Fleet extends EventEmitter<FleetEvents> {
       serialization: 'advanced',
       execArgv: ['--title=holdfast-fleet-worker'],
     });
-    const worker: WorkerProcess = { child, counters: noCounters(), ledger: undefined };
+    const worker: WorkerProcess = { child, counters: noCounters(), ledger: undefined, isQuiet: false };
     this.#workers.push(worker);
     child.on('message', (message) => this.#receive(worker, message as FromWorker));
     child.on('exit', (code, signal) => {
@@ -179,6 +190,7 @@ export class Fleet extends EventEmitter<FleetEvents> {
     }
     worker.counters = message.counters;
     this.latencies.merge(message.latencies);
+    if (message.type === 'sample') worker.isQuiet = message.isQuiet;
     if (message.type === 'finished') {
       worker.ledger = message.ledger;
       worker.child.disconnect();

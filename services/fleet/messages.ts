@@ -33,8 +33,8 @@ export type ToWorker =
   | { readonly type: 'finish' };
 
 export type FromWorker =
-  /** Now and then. */
-  | { readonly type: 'sample'; readonly counters: Counters; readonly latencies: Counts }
+  /** Now and then; quiet: it has heard that no more records are to be made. */
+  | { readonly type: 'sample'; readonly counters: Counters; readonly latencies: Counts; readonly isQuiet: boolean }
   /** The fleet makes no sense as it was asked for, or the edge none. */
   | { readonly type: 'failed'; readonly message: string }
   | { readonly type: 'finished'; readonly counters: Counters; readonly latencies: Counts; readonly ledger: Ledger };

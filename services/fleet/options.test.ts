@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { test } from 'tap';
-import { resolveEdge } from './edge-address.js';
-import { numbers, parsed } from './options.js';
+import { PROTOCOLS } from './connection.js';
+import { DEFAULT_EDGES, resolveEdge } from './edge-address.js';
+import { numbers, parsed, readFleetOptions } from './options.js';
 import { COMMANDS, parseCommand, parseScript } from './script.js';
 import { SOURCE_DEVICES, sourceAddresses } from './sources.js';
 
@@ -66,18 +67,40 @@ void test('an option that is not allowed is named with what is', (t) => {
 });
 
 void test('the edge is found by URL, and by nothing else', async (t) => {
-  t.strictSame(await resolveEdge('ws://127.0.0.1:7300'), {
+  t.strictSame(await resolveEdge('ws://127.0.0.1:7300', 'binary'), {
     host: '127.0.0.1',
     port: 7300,
     name: '127.0.0.1',
     isSecure: false,
   });
-  t.match(await resolveEdge('wss://[::1]'), { host: '::1', port: 443, isSecure: true });
-  t.match(await resolveEdge('ws://localhost:1'), { name: 'localhost', port: 1 });
+  t.match(await resolveEdge('wss://[::1]', 'binary'), { host: '::1', port: 443, isSecure: true });
+  t.match(await resolveEdge('ws://localhost:1', 'binary'), { name: 'localhost', port: 1 });
   for (const bad of ['127.0.0.1:7300', 'http://127.0.0.1', 'ws://127.0.0.1/v1/devices', '']) {
-    await t.rejects(resolveEdge(bad), { code: 'bad_config' }, bad);
+    await t.rejects(resolveEdge(bad, 'binary'), { code: 'bad_config' }, bad);
   }
-  await t.rejects(resolveEdge('ws://nowhere.invalid'), { code: 'start_failed' });
+  await t.rejects(resolveEdge('ws://nowhere.invalid', 'binary'), { code: 'start_failed' });
+});
+
+void test('each protocol has schemes of its own, a port where none is named, and an edge where none is given', async (t) => {
+  for (const protocol of PROTOCOLS) {
+    const { port, isSecure } = await resolveEdge(DEFAULT_EDGES[protocol], protocol);
+    const expected = { mqtt: 1883, udp: 5000, http: 7300, json: 7300, binary: 7300 }[protocol];
+    t.strictSame({ port, isSecure }, { port: expected, isSecure: false });
+  }
+  t.match(await resolveEdge('mqtts://127.0.0.1', 'mqtt'), { port: 8883, isSecure: true });
+  t.match(await resolveEdge('https://127.0.0.1', 'http'), { port: 443, isSecure: true });
+  t.match(await resolveEdge('udp://[::1]', 'udp'), { host: '::1', port: 5000 });
+  const allowed = /--edge ws:.*: allowed with --protocol mqtt: mqtt:\/\/host:port or mqtts:\/\/host:port/;
+  await t.rejects(resolveEdge('ws://127.0.0.1:7300', 'mqtt'), { code: 'bad_config', message: allowed });
+  await t.rejects(resolveEdge('udp://127.0.0.1/path', 'udp'), { code: 'bad_config' });
+});
+
+void test('a record that no datagram holds is refused with the size that one does', (t) => {
+  const flags = { devices: '1', interval: '1s', ramp: '0s', buffer: '10', protocol: 'udp' } as const;
+  t.throws(() => readFleetOptions({ ...flags, size: '1406' }, undefined), /--size 1406: .*udp: at most 1405/);
+  t.match(readFleetOptions({ ...flags, size: '1405' }, undefined), { edge: DEFAULT_EDGES.udp, payloadBytes: 1405 });
+  t.match(readFleetOptions({ ...flags, protocol: 'http', size: '1406' }, undefined), { edge: DEFAULT_EDGES.http });
+  t.end();
 });
 
 void test('a fleet on loopback comes from as many addresses as it needs; any other has one machine to come from', (t) => {

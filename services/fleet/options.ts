@@ -4,10 +4,14 @@ import { MAX_PAYLOAD_BYTES } from '../../shared/batch.js';
 import { databaseUrl, duration, integer, optional, readConfig, secret, type Field } from '../../shared/config.js';
 import { HoldfastError } from '../../shared/errors.js';
 import { PROTOCOLS, type FleetProtocol } from './connection.js';
+import { DEFAULT_EDGES } from './edge-address.js';
 import type { FleetOptions } from './fleet.js';
 import { MIN_PAYLOAD_BYTES } from './payload.js';
+import { MAX_DATAGRAM_PAYLOAD_BYTES } from './udp-datagrams.js';
 
 const DAY_MS = 86_400_000;
+
+const DESCRIPTION = 'how records travel: json and binary over WebSocket, mqtt with QoS 1, http, udp';
 
 /** What must not show in ps. */
 export const fleetFields = {
@@ -47,26 +51,36 @@ export function addFleetOptions(command: Command, devices: number): Command {
     .option('--devices <count>', 'how many devices', String(devices))
     .option('--interval <time>', 'between two records of a device', numbers.interval.fallback)
     .option('--size <bytes>', "of a record's payload, JSON", numbers.size.fallback)
-    .addOption(new Option('--protocol <name>', 'how records travel').choices([...PROTOCOLS]).default('binary'))
+    .addOption(new Option('--protocol <name>', DESCRIPTION).choices([...PROTOCOLS]).default('binary'))
     .option('--ramp <time>', 'in which the devices come, one after the other', numbers.ramp.fallback)
     .option('--buffer <records>', 'that a device keeps; a full one gives up its oldest', numbers.buffer.fallback)
     .option('--processes <count>', 'default: as few as will do, 20,000 devices in each');
 }
 
-/** @throws HoldfastError bad_config */
-export function readFleetOptions(flags: FleetFlags, edge: string): FleetOptions {
+/**
+ * @param edge undefined: where an edge of this machine is found as it comes
+ * @throws HoldfastError bad_config
+ */
+export function readFleetOptions(flags: FleetFlags, edge: string | undefined): FleetOptions {
   const { deviceSecret } = readConfig('FLEET', fleetFields);
   return {
-    edge,
+    edge: edge ?? DEFAULT_EDGES[flags.protocol],
     devices: parsed(numbers.devices, flags.devices),
     intervalMs: parsed(numbers.interval, flags.interval),
-    payloadBytes: parsed(numbers.size, flags.size),
+    payloadBytes: readSize(flags),
     protocol: flags.protocol,
     rampMs: parsed(numbers.ramp, flags.ramp),
     bufferRecords: parsed(numbers.buffer, flags.buffer),
     processes: flags.processes === undefined ? undefined : parsed(numbers.processes, flags.processes),
     deviceSecret,
   };
+}
+
+function readSize({ size, protocol }: FleetFlags): number {
+  const bytes = parsed(numbers.size, size);
+  if (protocol !== 'udp' || bytes <= MAX_DATAGRAM_PAYLOAD_BYTES) return bytes;
+  const message = `--size ${bytes}: allowed with --protocol udp: at most ${MAX_DATAGRAM_PAYLOAD_BYTES}, what one datagram holds`;
+  throw new HoldfastError('bad_config', message, false);
 }
 
 /**

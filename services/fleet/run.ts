@@ -56,7 +56,7 @@ export async function runFleet(options: RunOptions): Promise<FleetResult> {
 
 async function endFleet(fleet: Fleet, options: RunOptions, screen: Screen, now: AbortSignal): Promise<FleetResult> {
   fleet.quiet();
-  if (fleet.isOnline) await fleet.until(({ buffered }) => buffered === 0, DRAIN_MS, now);
+  if (fleet.isOnline) await fleet.drained(DRAIN_MS, now);
   const ledger = await fleet.finish();
   const { counters, run, startMs } = fleet;
   screen.stop();

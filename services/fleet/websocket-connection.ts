@@ -1,120 +1,59 @@
 /**
- * One device's WebSocket on a bare socket: tens of thousands of them share two cores with the pipeline that they load, so
- * there is one read buffer for all, one write a run, and no object a record. What comes is decoded by the device's own
- * decoders (shared/device-frames.ts). Deltas and commands are passed over: a simulated device has nothing to do them with.
+ * One device's WebSocket: one write a run, and no object a record. What comes is decoded by the device's own decoders
+ * (shared/device-frames.ts). Deltas and commands are passed over: a simulated device has nothing to do them with.
  */
-import { connect, type Socket } from 'node:net';
-import { connect as connectTls } from 'node:tls';
 import { RECORD_HEADER_BYTES } from '../../shared/batch.js';
 import { decodeDownFrame, decodeDownText, type DownMessage } from '../../shared/device-frames.js';
-import { messageOf } from '../../shared/errors.js';
-import type { ConnectionEnd, ConnectionOwner, DeviceIdentity, FleetConnection, RecordRun } from './connection.js';
+import type { ConnectionOwner, DeviceIdentity, RecordRun } from './connection.js';
+import { MAX_HEAD_BYTES } from './http-head.js';
+import { MAX_RETRY_AFTER_MS, StreamConnection } from './stream-connection.js';
 import { readAnswer } from './upgrade-answer.js';
 import type { WebSocketDialer } from './websocket-dialer.js';
 import { makeFrame, Opcode, readFrames } from './websocket-frames.js';
 
-const NOTHING = Buffer.alloc(0);
-const MAX_ANSWER_BYTES = 16 * 1024;
 const CLOSE_NORMALLY = makeFrame(Opcode.close, Buffer.from([0x03, 0xe8]));
-/** No edge may send a device away for longer. */
-const MAX_RETRY_AFTER_MS = 3_600_000;
 
-export class WebSocketConnection implements FleetConnection {
-  readonly #socket: Socket;
-  #rest: Buffer = NOTHING;
+export class WebSocketConnection extends StreamConnection {
   #upgraded = false;
-  #over = false;
-  #reason = 'the connection ended';
 
   constructor(
     private readonly dialer: WebSocketDialer,
-    private readonly device: DeviceIdentity,
-    private readonly owner: ConnectionOwner,
+    device: DeviceIdentity,
+    owner: ConnectionOwner,
   ) {
-    const { host, port, name, isSecure } = dialer.edge;
-    const options = {
-      host,
-      port,
-      noDelay: true,
-      onread: { buffer: dialer.readBuffer, callback: (length: number) => this.#read(length) },
-      ...(device.localAddress === undefined ? {} : { localAddress: device.localAddress }),
-    };
-    this.#socket = isSecure ? connectTls({ ...options, servername: name }) : connect(options);
-    this.#socket.on(isSecure ? 'secureConnect' : 'connect', () => this.#socket.write(dialer.request(device)));
-    this.#socket.on('error', (error) => (this.#reason = messageOf(error)));
-    this.#socket.on('close', () => this.#end({ reason: this.#reason, retryAfterMs: undefined, isRefused: false }));
+    super(dialer, device, owner);
   }
 
-  send(run: RecordRun): void {
-    this.dialer.frames.write(run, (bytes) => {
-      this.#socket.write(bytes);
-      // What the kernel has taken is copied; the rest stays in the buffer until it has.
-      return this.#socket.writableLength === 0;
-    });
+  override send(run: RecordRun): void {
+    this.dialer.frames.write(run, (bytes) => this.write(bytes));
   }
 
-  cut(): void {
-    this.#over = true;
-    this.#drop();
+  protected override connected(): void {
+    this.write(this.dialer.request(this.device));
   }
 
-  close(): void {
-    this.#over = true;
-    if (this.#upgraded) this.#socket.end(CLOSE_NORMALLY);
-    else this.#drop();
+  protected override goodbye(): Buffer | undefined {
+    return this.#upgraded ? CLOSE_NORMALLY : undefined;
   }
 
-  /** RST and not FIN: otherwise the port would be kept in TIME_WAIT, of which a storm of reconnects has not enough. */
-  #drop(): void {
-    if (this.dialer.edge.isSecure || this.#socket.connecting) this.#socket.destroy();
-    else this.#socket.resetAndDestroy();
-  }
-
-  #end(end: ConnectionEnd): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#drop();
-    this.owner.ended(end);
-  }
-
-  #fail(reason: string): void {
-    this.#end({ reason, retryAfterMs: undefined, isRefused: false });
-  }
-
-  /** @returns true: go on reading */
-  #read(length: number): boolean {
-    if (this.#over) return true;
-    const isWhole = this.#rest.length === 0;
-    const { readBuffer } = this.dialer;
-    const bytes = isWhole ? readBuffer : Buffer.concat([this.#rest, readBuffer.subarray(0, length)]);
-    const end = isWhole ? length : bytes.length;
-    try {
-      const used = this.#consume(bytes, end);
-      this.#rest = used === end ? NOTHING : Buffer.from(bytes.subarray(used, end));
-    } catch (error) {
-      this.#fail(messageOf(error));
-    }
-    return true;
-  }
-
-  #consume(bytes: Buffer, end: number): number {
+  protected override consume(bytes: Buffer, end: number): number {
     let at = 0;
     if (!this.#upgraded) {
       at = this.#upgrade(bytes, end);
       if (at === 0) return 0;
     }
-    if (this.#over) return end;
+    if (this.isOver) return end;
     return readFrames(bytes, at, end, (opcode, payload) => this.#frame(opcode, payload));
   }
 
   /** @returns where the answer ends; 0: it is not whole */
   #upgrade(bytes: Buffer, end: number): number {
-    const answer = readAnswer(bytes.toString('latin1', 0, Math.min(end, MAX_ANSWER_BYTES)), this.dialer.accept);
+    const answer = readAnswer(bytes.toString('latin1', 0, Math.min(end, MAX_HEAD_BYTES)), this.dialer.accept);
     if (answer === undefined) {
-      if (end > MAX_ANSWER_BYTES) this.#fail(`the edge's answer has over ${MAX_ANSWER_BYTES} bytes of headers`);
+      if (end > MAX_HEAD_BYTES) this.fail(`the edge's answer has over ${MAX_HEAD_BYTES} bytes of headers`);
       return 0;
     }
-    if (answer.refusal !== undefined) this.#end(answer.refusal);
+    if (answer.refusal !== undefined) this.end(answer.refusal);
     this.#upgraded = true;
     return answer.bytes;
   }
@@ -128,7 +67,7 @@ export class WebSocketConnection implements FleetConnection {
         this.#message(decodeDownText(payload));
         break;
       case Opcode.ping:
-        this.#socket.write(makeFrame(Opcode.pong, payload));
+        this.write(makeFrame(Opcode.pong, payload));
         break;
       case Opcode.pong:
         break;
@@ -136,9 +75,9 @@ export class WebSocketConnection implements FleetConnection {
         this.#closed(payload);
         break;
       default:
-        this.#fail(`a frame with opcode ${opcode}`);
+        this.fail(`a frame with opcode ${opcode}`);
     }
-    return !this.#over;
+    return !this.isOver;
   }
 
   #message(message: DownMessage): void {
@@ -170,6 +109,6 @@ export class WebSocketConnection implements FleetConnection {
     const reason = payload.toString('utf8', 2);
     const asked = /^retry-after:(\d{1,12})$/.exec(reason)?.[1];
     const retryAfterMs = asked === undefined ? undefined : Math.min(Number(asked), MAX_RETRY_AFTER_MS);
-    this.#end({ reason: `the edge closed with ${code} ${reason}`, retryAfterMs, isRefused: false });
+    this.end({ reason: `the edge closed with ${code} ${reason}`, retryAfterMs, isRefused: false });
   }
 }

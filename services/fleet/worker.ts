@@ -62,6 +62,7 @@ class Worker {
 
   quiet(): void {
     this.#makes = false;
+    this.#sample();
   }
 
   finish(): void {
@@ -94,7 +95,7 @@ class Worker {
   }
 
   #sample(): void {
-    tell({ type: 'sample', counters: this.#counters, latencies: this.#latencies.take() });
+    tell({ type: 'sample', counters: this.#counters, latencies: this.#latencies.take(), isQuiet: !this.#makes });
   }
 
   #surroundings(): DeviceSurroundings {
