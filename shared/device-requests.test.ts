@@ -8,6 +8,7 @@ import { WsEdge, type WsEdgeOptions } from '../test/support/ws-edge.js';
 import { Device, CommandRejected, type DeviceOptions, type DeviceProtocol } from './device.js';
 import type { HoldfastError } from './errors.js';
 import { packagePath } from './paths.js';
+import { testDirectory } from '../test/support/directory.js';
 
 const PROTOCOLS: readonly DeviceProtocol[] = ['json', 'binary'];
 const DELTA = 3;
@@ -332,7 +333,7 @@ void test('a device that is closed begins nothing that waits, and answers nothin
 });
 
 void test('with a file buffer a command is done once also when the process is another', async (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   const edge = await WsEdge.start();
   t.teardown(() => edge.stop());
   const done: string[] = [];
@@ -355,7 +356,7 @@ void test('with a file buffer a command is done once also when the process is an
 });
 
 void test('a process that dies while it does a command does not begin it again: it answers FAILED', async (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   const edge = await WsEdge.start();
   t.teardown(() => edge.stop());
   const script = packagePath('dist', 'test', 'support', 'command-runner.js');
@@ -391,7 +392,7 @@ void test('a process that dies while it does a command does not begin it again: 
 });
 
 void test('a command that cannot be written down is not begun, and is done when it comes again and can be', async (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   // Where the log is written anew a directory is in the way.
   const obstacle = join(directory, 'commands.new');
   const { edge, device } = await setUp(t, {}, { buffer: { directory } });
@@ -419,7 +420,7 @@ void test('a command that cannot be written down is not begun, and is done when 
 });
 
 void test('the file of commands stays small, holds the last thousand, and survives damage', async (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   const path = join(directory, 'commands');
   const edge = await WsEdge.start();
   t.teardown(() => edge.stop());

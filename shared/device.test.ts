@@ -3,6 +3,7 @@ import { test, type Test } from 'tap';
 import { WsEdge, encodeDown, type ReceivedRecord, type WsEdgeOptions } from '../test/support/ws-edge.js';
 import { Device, type DeviceOptions, type DeviceProtocol } from './device.js';
 import type { HoldfastError } from './errors.js';
+import { testDirectory } from '../test/support/directory.js';
 
 const PROTOCOLS: readonly DeviceProtocol[] = ['json', 'binary'];
 
@@ -399,7 +400,7 @@ void test('a closed device says so, and lets nobody wait', async (t) => {
 });
 
 void test('with a file buffer, records and the seq go on with the next process', async (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   let refusing = true;
   const { edge, device } = await setUp(
     t,

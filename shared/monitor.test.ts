@@ -8,6 +8,7 @@ import { until } from '../test/support/processes.js';
 import { Monitor } from './monitor.js';
 import { packagePath } from './paths.js';
 import { Queue } from './queue/queue.js';
+import { testDirectory } from '../test/support/directory.js';
 
 const script = pathToFileURL(packagePath('dist', 'test', 'support', 'monitor-script.js'));
 
@@ -37,7 +38,7 @@ function makeMonitor(queue: Queue, how: ScriptSettings['how'] = 'forward'): Watc
 }
 
 function openQueue(t: Test): Queue {
-  const queue = Queue.open(join(t.testdir({}), 'queue'), queueOptions());
+  const queue = Queue.open(join(testDirectory(t), 'queue'), queueOptions());
   t.teardown(() => queue.close());
   return queue;
 }
@@ -71,7 +72,7 @@ void test('what is appended while the thread starts is not left lying', async (t
 });
 
 void test('a damaged batch is passed over, set aside and counted', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const first = Queue.open(path, queueOptions());
   for (let seq = 1; seq <= 10; seq++) await first.append([makeBatch([seq], 300)]);
   await first.close();
@@ -96,7 +97,7 @@ void test('a thread that dies or ends by itself is a failure of its process', as
     ['return', /the test thread ended by itself with code 0/],
     ['exit', /the test thread ended by itself with code 3/],
   ] as const) {
-    const queue = Queue.open(join(t.testdir({}), how), queueOptions());
+    const queue = Queue.open(join(testDirectory(t), how), queueOptions());
     const { monitor, failures } = makeMonitor(queue, how);
     await monitor.start();
     await until(() => failures.length > 0);

@@ -6,6 +6,7 @@ import { checkDurableAcks, type TracedRecord } from './support/durable-acks.js';
 import { TestEdge } from './support/edge.js';
 import { until } from './support/processes.js';
 import { isTraceWhole, readTrace, straceLauncher, straceMissing, type SystemCall } from './support/strace.js';
+import { testDirectory } from './support/directory.js';
 
 const SINGLES = 20;
 const BURSTS = 10;
@@ -59,7 +60,7 @@ function moved(calls: readonly SystemCall[], call: SystemCall, at: number): Syst
 const skip = straceMissing() ?? false;
 
 void test('no ack leaves before the fdatasync and the meta page that cover its record', { skip }, async (t) => {
-  const calls = await traceEdge(join(t.testdir(), 'trace'));
+  const calls = await traceEdge(join(testDirectory(t), 'trace'));
   const { acks, records, violations } = checkDurableAcks(calls);
   t.same(violations, []);
   const sent = DEVICES * (SINGLES + BURSTS * BURST_RECORDS);

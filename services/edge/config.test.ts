@@ -4,6 +4,7 @@ import { test } from 'tap';
 import { inheritedEnvironment } from '../../shared/config.js';
 import { CONFIG_EXIT_CODE } from '../../shared/lifecycle.js';
 import { packagePath } from '../../shared/paths.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 interface Ended {
   readonly code: number | null;
@@ -26,18 +27,18 @@ async function runEdge(keys: Readonly<Record<string, string>>): Promise<Ended> {
 
 void test('without a secret the edge refuses to listen for others, with exit code 78', async (t) => {
   for (const listen of ['0.0.0.0:0', '[::]:0', '192.0.2.1:7300', 'edge.example:7300']) {
-    const queue = `${t.testdir()}/queue`;
+    const queue = `${testDirectory(t)}/queue`;
     const { code, output } = await runEdge({ EDGE_LISTEN: listen, EDGE_QUEUE: queue });
     t.equal(code, CONFIG_EXIT_CODE);
     t.match(output, /EDGE_LISTEN=\S+ is open to others: set EDGE_DEVICE_SECRET, or listen on 127\.0\.0\.1/);
   }
-  const { code, output } = await runEdge({ EDGE_MQTT_LISTEN: '0.0.0.0:0', EDGE_QUEUE: `${t.testdir()}/queue` });
+  const { code, output } = await runEdge({ EDGE_MQTT_LISTEN: '0.0.0.0:0', EDGE_QUEUE: `${testDirectory(t)}/queue` });
   t.equal(code, CONFIG_EXIT_CODE);
   t.match(output, /EDGE_MQTT_LISTEN=\S+ is open to others: set EDGE_DEVICE_SECRET/);
 });
 
 void test('without a secret the edge refuses datagrams of others too', async (t) => {
-  const keys = { EDGE_LISTEN: '127.0.0.1:0', EDGE_QUEUE: `${t.testdir()}/queue` };
+  const keys = { EDGE_LISTEN: '127.0.0.1:0', EDGE_QUEUE: `${testDirectory(t)}/queue` };
   const { code, output } = await runEdge({ ...keys, EDGE_UDP_LISTEN: '0.0.0.0:0' });
   t.equal(code, CONFIG_EXIT_CODE);
   t.match(output, /EDGE_UDP_LISTEN=\S+ is open to others: set EDGE_DEVICE_SECRET/);

@@ -8,6 +8,7 @@ import { Queue } from '../../shared/queue/queue.js';
 import { Ingest, type IngestOptions } from './ingest.js';
 import { EdgeMetrics } from './metrics.js';
 import { DeviceSession, type Ending, type Replies } from './session.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const PAYLOAD = Buffer.from(JSON.stringify('x'.repeat(998)));
 const RECORD_BYTES = 32 + 3 + PAYLOAD.length;
@@ -35,7 +36,7 @@ function ingestFor(t: Test, limits: Partial<IngestOptions>, quotaBytes = 2 ** 30
   const fail = (error: unknown): void => {
     throw error;
   };
-  const queue = Queue.open(join(t.testdir(), 'queue'), {
+  const queue = Queue.open(join(testDirectory(t), 'queue'), {
     quotaBytes,
     diskFloorBytes: 0,
     retainBytes: 0,

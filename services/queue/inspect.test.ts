@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFileSync, truncateSync } from 'node:fs';
+import { mkdirSync, readFileSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'tap';
 import { damagePayload, makeBatch, queueOptions } from '../../test/support/batches.js';
@@ -7,6 +7,7 @@ import { packagePath } from '../../shared/paths.js';
 import { formatPosition } from '../../shared/position.js';
 import { Queue } from '../../shared/queue/queue.js';
 import { describeInspection, inspectQueue, type Inspection } from './inspect.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 interface Ended {
   readonly code: number;
@@ -34,7 +35,7 @@ async function makeQueue(path: string): Promise<Queue> {
 }
 
 void test('an inspection tells what lies in a queue, also beside its writer', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const queue = await makeQueue(path);
   const { bytes, retainedBytes } = queue.stats();
   const expected = {
@@ -66,7 +67,7 @@ void test('an inspection tells what lies in a queue, also beside its writer', as
 });
 
 void test('it names a damaged batch, ends with 1, and changes nothing', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const queue = await makeQueue(path);
   await queue.close();
   const file = join(path, 'data.mdb');
@@ -81,7 +82,8 @@ void test('it names a damaged batch, ends with 1, and changes nothing', async (t
 });
 
 void test('what is no queue is said to be none', async (t) => {
-  const root = t.testdir({ empty: {} });
+  const root = testDirectory(t);
+  mkdirSync(join(root, 'empty'));
   const nowhere = await runInspect(join(root, 'nowhere'));
   t.equal(nowhere.code, 1);
   t.match(nowhere.output, /^holdfast: the queue in .*nowhere cannot be opened: there is no data.mdb/);
@@ -95,7 +97,7 @@ void test('what is no queue is said to be none', async (t) => {
 });
 
 void test('the walk goes on over many chunks of keys', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const queue = Queue.open(path, queueOptions());
   for (let round = 0; round < 5; round++) {
     await queue.append(Array.from({ length: 500 }, (_, batch) => makeBatch([round * 500 + batch])));

@@ -11,6 +11,7 @@ import { Queue } from '../../shared/queue/queue.js';
 import { linesOf } from './lines.js';
 import type { Removal } from './release.js';
 import { tailQueue, type TailOptions } from './tail.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 type Line = Readonly<Record<string, unknown>>;
 
@@ -62,7 +63,7 @@ void test('a record is one line with its own bytes in it, or base64 where they a
 });
 
 void test('tail shows the newest records, of one device where it is asked for', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const queue = await makeQueue(path);
   const seqs = async (...words: string[]): Promise<unknown[]> =>
     parse((await runHoldfast(['queue', 'tail', path, ...words])).stdout).map(({ seq }) => seq);
@@ -74,7 +75,7 @@ void test('tail shows the newest records, of one device where it is asked for', 
 });
 
 void test('tail follows what is appended, each record once', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const queue = await makeQueue(path);
   const stop = new AbortController();
   let text = '';
@@ -104,7 +105,7 @@ void test('tail follows what is appended, each record once', async (t) => {
 });
 
 void test('an export has every record, as lines or as batches, and says what it left out', async (t) => {
-  const root = t.testdir({});
+  const root = testDirectory(t);
   const path = join(root, 'queue');
   const queue = await makeQueue(path);
   await queue.append([makeBatch([31], 100), makeBatch([32], 100), makeBatch([33], 100)]);
@@ -145,7 +146,7 @@ void test('an export has every record, as lines or as batches, and says what it 
 });
 
 void test('release and drop change nothing without --yes, nor beside the service', async (t) => {
-  const root = t.testdir({});
+  const root = testDirectory(t);
   const path = join(root, 'queue');
   const queue = await makeQueue(path);
   const through: Position = { ...queue.head, offset: 10 };

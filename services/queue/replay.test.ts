@@ -7,6 +7,7 @@ import { TestConsumer, TestRouter } from '../../test/support/router.js';
 import { formatPosition } from '../../shared/position.js';
 import { Queue } from '../../shared/queue/queue.js';
 import type { Replay } from './replay.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 /** Batches of one record, with seqs from `first`. */
 async function append(path: string, first: number, count: number): Promise<Queue> {
@@ -25,7 +26,7 @@ async function replay(path: string, router: TestRouter, ...words: string[]): Pro
 }
 
 void test('damaged batches are named and passed over, also where the queue ends with one', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const router = await TestRouter.start(t);
   const consumer = await TestConsumer.start(t, router);
   const queue = await append(path, 1, 20);
@@ -52,7 +53,7 @@ void test('damaged batches are named and passed over, also where the queue ends 
 });
 
 void test('more than the credit allows is sent all the same, in order', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const router = await TestRouter.start(t);
   const consumer = await TestConsumer.start(t, router);
   const queue = Queue.open(path, queueOptions());
@@ -69,7 +70,7 @@ void test('more than the credit allows is sent all the same, in order', async (t
 });
 
 void test('an older copy sends and releases nothing, and says why', async (t) => {
-  const root = t.testdir({});
+  const root = testDirectory(t);
   const path = join(root, 'queue');
   const router = await TestRouter.start(t);
   await append(path, 1, 5);
@@ -87,7 +88,7 @@ void test('an older copy sends and releases nothing, and says why', async (t) =>
 });
 
 void test('a queue that was replayed goes on where an edge opens it again', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const router = await TestRouter.start(t);
   await append(path, 1, 5);
   t.equal((await replay(path, router)).code, 0);

@@ -14,6 +14,7 @@ import { openStore } from '../../shared/queue/store.js';
 import { inspectQueue, type Inspection } from './inspect.js';
 import { Progress } from './progress.js';
 import { verifyQueue, type Verification } from './verify.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const silent = (totalBytes: number): Progress => new Progress(process.stderr, false, '', totalBytes);
 
@@ -31,7 +32,7 @@ async function makeQueue(path: string, batches: number): Promise<Queue> {
 }
 
 void test('a whole queue is said to be whole', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const queue = await makeQueue(path, 20);
   await queue.close();
   const { code, verification } = await verify(path);
@@ -40,7 +41,7 @@ void test('a whole queue is said to be whole', async (t) => {
 });
 
 void test('every damaged batch is named by its position, and the exit code is 1', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const queue = await makeQueue(path, 20);
   await queue.close();
   for (const seq of [13, 17]) damagePayload(path, seq);
@@ -66,7 +67,7 @@ void test('every damaged batch is named by its position, and the exit code is 1'
 });
 
 void test('a batch that is missing between two others is noticed', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const queue = await makeQueue(path, 5);
   const head = queue.head;
   await queue.close();
@@ -104,7 +105,7 @@ void test('the queue of a running edge is inspected and verified while devices s
 });
 
 void test('the queue of a writer that was killed is whole, again and again', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const script = packagePath('dist', 'test', 'support', 'queue-writer.js');
   for (let round = 0; round < 3; round++) {
     const writer = spawn(process.execPath, [script, path, 'cycle'], { stdio: ['ignore', 'pipe', 'inherit'] });

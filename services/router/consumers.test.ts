@@ -17,6 +17,7 @@ import {
 } from '../../shared/consumer-frames.js';
 import { SOCKET_OPTIONS } from '../../shared/links.js';
 import { START, type Position } from '../../shared/position.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const EPOCH = 1_700_000_000_000;
 
@@ -246,9 +247,8 @@ void test('a router whose queue is an older copy goes on with what comes', async
   await feeder.feed(10);
   await consumer.untilRecords(10);
   await router.process.end('SIGTERM');
-  const copy = join(t.testdirName, '..', `${t.testdirName.split('/').at(-1)!}-copy`);
+  const copy = join(testDirectory(t), 'copy');
   cpSync(router.queuePath, copy, { recursive: true });
-  t.teardown(() => rmSync(copy, { recursive: true, force: true }));
   await router.process.start();
   const second = new Feeder(t, router, feeder.edge.queueId);
   await second.begin();
@@ -322,7 +322,7 @@ void test('ROUTER_RETAIN keeps batches for replay, and the gauges show only what
 });
 
 void test('a consumer taken out of ROUTER_CONSUMERS holds nothing any more; one that is added begins with what is kept', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const both = await TestRouter.make(t, path, { ROUTER_CONSUMERS: 'storage,shadow', ROUTER_RETAIN: '10MiB' });
   await both.process.start();
   const feeder = new Feeder(t, both);

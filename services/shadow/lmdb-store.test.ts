@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync, rmSync, statfsSync, statSync, truncateSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,6 +18,7 @@ import {
 } from '../../test/support/strace.js';
 import { packagePath } from '../../shared/paths.js';
 import { LmdbStore, type LmdbOptions } from './lmdb-store.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const WRITER = packagePath('dist', 'test', 'support', 'store-writer.js');
 const MAP_BYTES = 2 ** 30;
@@ -64,7 +65,7 @@ async function isPossible(command: string, words: readonly string[]): Promise<bo
 }
 
 void test('a change is there as a whole or not at all, whenever its writer is killed with -9', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   let written = 0;
   for (let kill = 0; kill < 10; kill++) {
     const writer = new Writer(path);
@@ -84,7 +85,8 @@ void test('a change is there as a whole or not at all, whenever its writer is ki
 });
 
 void test('a change is on disk before it is confirmed', { skip: straceMissing() ?? false }, async (t) => {
-  const directory = t.testdir({ store: {} });
+  const directory = testDirectory(t);
+  mkdirSync(join(directory, 'store'));
   const file = join(directory, 'trace');
   const writer = new Writer(join(directory, 'store'), straceLauncher(file));
   await writer.untilLines(21);
@@ -112,7 +114,7 @@ void test('a change is on disk before it is confirmed', { skip: straceMissing() 
 });
 
 void test('a second process cannot open a store that is open, and can when that was killed', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const writer = new Writer(path);
   await writer.untilLines(3);
   const store = storeIn(path);
@@ -137,7 +139,7 @@ const APART = ['unshare', '--net', '--map-root-user'] as const;
 const noNamespace = (await isPossible(APART[0], [...APART.slice(1), 'true'])) ? false : 'no namespace can be made here';
 
 void test('where the lock does not reach, whoever opened last stops the other', { skip: noNamespace }, async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const first = storeIn(path);
   await first.open();
   await first.write(countedChange(1));
@@ -162,7 +164,7 @@ void test('where the lock does not reach, whoever opened last stops the other', 
 });
 
 void test('under the floor of the disk nothing is written, and it goes on when there is space', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const { bavail, bsize } = statfsSync(path);
   const low = storeIn(path, { diskFloorBytes: 2 * bavail * bsize });
   await low.open();
@@ -180,7 +182,7 @@ void test('under the floor of the disk nothing is written, and it goes on when t
 });
 
 void test('a store that has grown to its most refuses before LMDB does, and goes on with more', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const mapBytes = 4 * 2 ** 20;
   const small = storeIn(path, { mapBytes });
   await small.open();
@@ -207,7 +209,7 @@ void test('a store that has grown to its most refuses before LMDB does, and goes
 const noLimit = (await isPossible('prlimit', ['--fsize=1000000', 'true'])) ? false : 'there is no prlimit here';
 
 void test('a commit that fails ends its writer, and all that was confirmed is there', { skip: noLimit }, async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   // The size limit of a file makes LMDB's write fail as a full disk would.
   const writer = new Writer(path, ['prlimit', '--fsize=400000']);
   await writer.ended;
@@ -223,7 +225,7 @@ void test('a commit that fails ends its writer, and all that was confirmed is th
 });
 
 void test('a lost or emptied file is an error and never a new store', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const first = storeIn(path);
   await first.open();
   await first.write(countedChange(1));
@@ -243,7 +245,7 @@ void test('a lost or emptied file is an error and never a new store', async (t) 
 });
 
 void test('the directory is made where there is none, and holds what is said', async (t) => {
-  const path = join(t.testdir({}), 'not', 'there.yet');
+  const path = join(testDirectory(t), 'not', 'there.yet');
   const store = storeIn(path);
   await store.open();
   await store.write(countedChange(1));
@@ -254,7 +256,7 @@ void test('the directory is made where there is none, and holds what is said', a
 });
 
 void test('the parts of a counted change that differ are found', async (t) => {
-  const store = storeIn(t.testdir({}));
+  const store = storeIn(testDirectory(t));
   await store.open();
   for (let n = 1; n < 9; n++) await store.write(countedChange(n));
   t.equal(await countedIn(store), 8);

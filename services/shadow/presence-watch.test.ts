@@ -7,6 +7,7 @@ import type { DownlinkListener } from './downlink.js';
 import { LmdbStore } from './lmdb-store.js';
 import { PresenceWatch } from './presence-watch.js';
 import { Things } from './things.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const log = pino({ level: 'silent' });
 
@@ -71,7 +72,7 @@ async function isConnected(things: Things, id: string): Promise<boolean> {
 }
 
 void test('a device whose edge was killed is offline after a while, and online again where it comes back', async (t) => {
-  const { things, here, stop } = await start(t, t.testdir({}), 30);
+  const { things, here, stop } = await start(t, testDirectory(t), 30);
   t.teardown(stop);
   here.arrive('press-1');
   await note(things, 'press-1', true, 'a');
@@ -84,7 +85,7 @@ void test('a device whose edge was killed is offline after a while, and online a
 });
 
 void test('a device that moved from edge to edge stays online, and one that was never heard of is not made', async (t) => {
-  const { things, here, stop } = await start(t, t.testdir({}), 30);
+  const { things, here, stop } = await start(t, testDirectory(t), 30);
   t.teardown(stop);
   here.arrive('press-1');
   await note(things, 'press-1', true, 'a');
@@ -101,7 +102,7 @@ void test('a device that moved from edge to edge stays online, and one that was 
 });
 
 void test('a device that went while shadow was away is found after its start', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const first = await start(t, path, 60_000);
   for (const id of ['gone', 'still-here']) {
     first.here.arrive(id);

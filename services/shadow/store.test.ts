@@ -8,6 +8,7 @@ import { comparePositions, START, type Position } from '../../shared/position.js
 import { LmdbStore } from './lmdb-store.js';
 import { RedisStore } from './redis-store.js';
 import type { Change, ListedThing, Store, ThingEntry } from './store.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const log = pino({ level: 'silent' });
 const redis = await TestRedis.start();
@@ -28,7 +29,7 @@ function inRedis(...urls: readonly string[]): Place {
 
 const PLACES: Readonly<Record<string, Place>> = {
   LMDB: (t) => {
-    const path = t.testdir({});
+    const path = testDirectory(t);
     return () => new LmdbStore({ path, mapBytes: 2 ** 30, diskFloorBytes: 0 });
   },
   Redis: inRedis(redis.url),

@@ -14,6 +14,7 @@ import { LmdbStore } from './lmdb-store.js';
 import { Results } from './results.js';
 import type { Thing } from './thing.js';
 import { Things } from './things.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const QUEUE = '11111111-2222-3333-4444-555555555555';
 const LIMITS = { documentBytes: 8_192, depth: 8 };
@@ -99,7 +100,7 @@ function crowd(size: number, timeMs: number): TestRecord[] {
 }
 
 void test('a thing that sends ten times in a group is written once, and the router hears when it is written', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}), { flushMs: 20 });
+  const setup = await Setup.start(t, testDirectory(t), { flushMs: 20 });
   setup.store.hold();
   const offset = setup.push(...Array.from({ length: 10 }, (_, n) => reportOf('press-1', 1_000 + n, { n })));
   await until(() => setup.store.tried.length > 0);
@@ -114,7 +115,7 @@ void test('a thing that sends ten times in a group is written once, and the rout
 });
 
 void test('what is written is there after a restart, and so is the position', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const first = await Setup.start(t, path);
   await first.report('press-1', { valve: 'open' }, { speed: 3 });
   await first.set('press-1', { speed: 4 });
@@ -127,7 +128,7 @@ void test('what is written is there after a restart, and so is the position', as
 });
 
 void test('a batch that comes twice is applied once', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}));
+  const setup = await Setup.start(t, testDirectory(t));
   const batch = makeBatch({ epoch: 1, offset: 1 }, [reportOf('press-1', 1_000, { n: 1 })]);
   setup.source.push(batch);
   setup.source.push(Buffer.from(batch));
@@ -137,7 +138,7 @@ void test('a batch that comes twice is applied once', async (t) => {
 });
 
 void test('while the store is away records wait and changes are refused; when it is back nothing is lost', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}));
+  const setup = await Setup.start(t, testDirectory(t));
   await setup.report('press-1', { n: 1 });
   setup.store.hold();
   const offset = setup.push(reportOf('press-1', 2_000, { n: 2 }));
@@ -159,7 +160,7 @@ void test('while the store is away records wait and changes are refused; when it
 });
 
 void test('a change that throws changes nothing and writes nothing', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}));
+  const setup = await Setup.start(t, testDirectory(t));
   const failing = setup.things.change(['press-1'], [], () => {
     throw new Error('no');
   });
@@ -176,7 +177,7 @@ void test('a change that throws changes nothing and writes nothing', async (t) =
 });
 
 void test('of two updates for the same version one gets a conflict', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}));
+  const setup = await Setup.start(t, testDirectory(t));
   await setup.set('press-1', { speed: 1 });
   const update = (speed: number): Promise<JsonObject> =>
     setup.things.change(['press-1'], [], ([thing]) => thing!.update('', { desired: { speed }, version: 1 }, 1, LIMITS));
@@ -185,7 +186,7 @@ void test('of two updates for the same version one gets a conflict', async (t) =
 });
 
 void test('a step that comes while a large group is encoded is not part of it', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}), { flushMs: 10_000 });
+  const setup = await Setup.start(t, testDirectory(t), { flushMs: 10_000 });
   setup.push(...crowd(5_000, 1_000));
   await until(async () => (await setup.view('d4999')) !== undefined);
   const first = setup.set('d0', { a: 1 });
@@ -202,7 +203,7 @@ void test('a step that comes while a large group is encoded is not part of it', 
 });
 
 void test('a listener hears of documents that have changed, once a write, when they are durable', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}));
+  const setup = await Setup.start(t, testDirectory(t));
   const heard: string[] = [];
   setup.things.onWritten((thing: Thing) => heard.push(`${thing.id} ${JSON.stringify(thing.delta()?.version)}`));
   await setup.report('press-1', { n: 1 }, { n: 2 }, { n: 3 });
@@ -222,7 +223,7 @@ void test('a listener hears of documents that have changed, once a write, when t
 });
 
 void test('records are acked only when the store cannot lose them any more', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}), { unsafeMs: 300 });
+  const setup = await Setup.start(t, testDirectory(t), { unsafeMs: 300 });
   const offset = setup.push(reportOf('press-1', 1_000, { n: 1 }));
   await until(() => setup.store.written.length > 0);
   t.strictSame(setup.source.acked, []);
@@ -231,7 +232,7 @@ void test('records are acked only when the store cannot lose them any more', asy
 });
 
 void test('records that cannot be applied change nothing, are counted, and their neighbours are applied', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}));
+  const setup = await Setup.start(t, testDirectory(t));
   const offset = setup.push(
     reportOf('press-1', 1_000, { n: 1 }),
     reportOf('press-1', 1_001, [1]),
@@ -260,7 +261,7 @@ void test('records that cannot be applied change nothing, are counted, and their
 });
 
 void test('a clock that runs ahead does not block what comes later', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}));
+  const setup = await Setup.start(t, testDirectory(t));
   const ahead = { ...reportOf('press-1', 4_102_444_800_000, { n: 1 }), receivedMs: 1_000 };
   await setup.source.untilAcked(setup.push(ahead));
   await setup.source.untilAcked(setup.push(reportOf('press-1', 2_000, { n: 2 })));
@@ -268,7 +269,7 @@ void test('a clock that runs ahead does not block what comes later', async (t) =
 });
 
 void test('more things than fit in memory come and go, and none is lost', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}), { hotThings: 1_000 });
+  const setup = await Setup.start(t, testDirectory(t), { hotThings: 1_000 });
   for (let round = 1; round <= 3; round++) {
     for (let from = 0; from < 4_000; from += 500) {
       const records = Array.from({ length: 500 }, (_, index) => reportOf(`d${from + index}`, round, { round }));
@@ -281,7 +282,7 @@ void test('more things than fit in memory come and go, and none is lost', async 
 });
 
 void test('a router with another queue ends shadow, which then starts with that one', async (t) => {
-  const setup = await Setup.start(t, t.testdir({}));
+  const setup = await Setup.start(t, testDirectory(t));
   await t.rejects(setup.things.resume('99999999-2222-3333-4444-555555555555'), { code: 'store', retry: true });
   t.equal(setup.failures.length, 1);
 });

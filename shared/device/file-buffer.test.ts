@@ -18,6 +18,7 @@ import { FRAME_HEADER_BYTES, frameSeq } from '../device-frames.js';
 import { packagePath } from '../paths.js';
 import { MemoryBuffer, type RecordBuffer } from './buffer.js';
 import { FileBuffer } from './file-buffer.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const MAX_BYTES = 1024 * 1024;
 
@@ -63,7 +64,7 @@ function logs(directory: string): string[] {
 }
 
 void test('records outlive the process, with their seq, time and bytes', (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   const first = open(directory);
   fill(first, 20);
   first.ack(5);
@@ -84,7 +85,7 @@ void test('records outlive the process, with their seq, time and bytes', (t) => 
 });
 
 void test('the seq goes on where everything was acked and the log is gone', (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   for (let round = 0; round < 5; round++) {
     const buffer = open(directory, 64 * 1024);
     t.equal(buffer.lastSeq, round * 40);
@@ -100,7 +101,7 @@ void test('the seq goes on where everything was acked and the log is gone', (t) 
 });
 
 void test('files stay within the bound, send is refused there, and acks make room again', (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   const buffer = open(directory, 64 * 1024);
   const bytes = (): number => logs(directory).reduce((sum, path) => sum + statSync(path).size, 0);
   for (let round = 0; round < 20; round++) {
@@ -115,12 +116,12 @@ void test('files stay within the bound, send is refused there, and acks make roo
   }
   t.ok(logs(directory).length <= 2, 'what is acked is deleted');
   buffer.close();
-  t.throws(() => open(t.testdir(), 1000), { code: 'bad_config' });
+  t.throws(() => open(testDirectory(t), 1000), { code: 'bad_config' });
   t.end();
 });
 
 void test('a log cut at any byte of its end keeps every record before the cut', (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   const whole = open(join(directory, 'whole'));
   const ends: number[] = [0];
   for (let seq = 1; seq <= 4; seq++) {
@@ -148,7 +149,7 @@ void test('a log cut at any byte of its end keeps every record before the cut', 
 });
 
 void test('a flipped bit costs the record that it is in and no other, and is counted', (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   const whole = open(join(directory, 'whole'));
   const ends: number[] = [];
   for (let seq = 1; seq <= 5; seq++) {
@@ -179,7 +180,7 @@ void test('a flipped bit costs the record that it is in and no other, and is cou
 });
 
 void test('damage that comes while the buffer is open costs what it is in, and the rest is read', (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   const buffer = open(directory);
   fill(buffer, 10);
   const path = logs(directory)[0]!;
@@ -202,7 +203,7 @@ void test('damage that comes while the buffer is open costs what it is in, and t
 });
 
 void test('a damaged or torn done file only leads to records being sent again', (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   const buffer = open(directory);
   fill(buffer, 20);
   buffer.ack(5);
@@ -321,7 +322,7 @@ function run(buffer: RecordBuffer, steps: readonly Step[], reopen: (old: RecordB
 }
 
 void test('the file buffer keeps what a plain model keeps, through every mix of steps and reopens', (t) => {
-  const root = t.testdir();
+  const root = testDirectory(t);
   let count = 0;
   fc.assert(
     fc.property(fc.array(step, { maxLength: 150 }), (steps) => {
@@ -364,7 +365,7 @@ void test('the memory buffer holds its bounds and stays small over a long life',
 });
 
 void test('a copy of the directory taken at any moment opens', (t) => {
-  const directory = t.testdir();
+  const directory = testDirectory(t);
   const buffer = open(join(directory, 'live'), 64 * 1024);
   for (let round = 0; round < 100; round++) {
     fill(buffer, 3);

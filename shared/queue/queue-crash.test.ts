@@ -10,6 +10,7 @@ import { packagePath } from '../paths.js';
 import { formatPosition } from '../position.js';
 import { Queue } from './queue.js';
 import { QueueReader } from './reader.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const WRITER = packagePath('dist', 'test', 'support', 'queue-writer.js');
 
@@ -46,7 +47,7 @@ class Writer {
 }
 
 void test('what was acked is there after kill -9, in order and without a gap, at any moment', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const acked = new Map<string, readonly [first: number, last: number]>();
   for (let kill = 0; kill < 20; kill++) {
     const writer = new Writer([path, 'append']);
@@ -84,7 +85,7 @@ void test('what was acked is there after kill -9, in order and without a gap, at
 });
 
 void test('a position set with an append is never on disk without it, nor it without the position', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   for (let kill = 0; kill < 8; kill++) {
     const writer = new Writer([path, 'cycle']);
     await writer.untilLines(1 + Math.floor(Math.random() * 80));
@@ -99,7 +100,7 @@ void test('a position set with an append is never on disk without it, nor it wit
 });
 
 void test('a second process cannot open a queue that has a writer, and can when that was killed', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const first = new Writer([path, 'append']);
   await first.untilLines(3);
   const second = new Writer([path, 'append']);
@@ -131,7 +132,7 @@ void test(
   'where the lock does not reach, the overtaken writer cannot commit any more',
   { skip: noNamespace },
   async (t) => {
-    const path = t.testdir({});
+    const path = testDirectory(t);
     const failures: HoldfastError[] = [];
     const first = Queue.open(path, queueOptions({ onFailure: (error) => failures.push(error) }));
     await first.append([makeBatch([1])], [['source/writer', { epoch: 1, offset: 1 }]]);
@@ -155,7 +156,7 @@ void test(
   'a second writer that finds the file changing says that somebody writes',
   { skip: noNamespace },
   async (t) => {
-    const path = t.testdir({});
+    const path = testDirectory(t);
     const first = new Writer([path, 'cycle']);
     await first.untilLines(50);
     const second = new Writer([path, 'cycle'], APART);
@@ -173,7 +174,7 @@ void test(
   'a commit that fails ends the process with its own exit code, all that was acked is there',
   { skip: noLimit },
   async (t) => {
-    const path = t.testdir({});
+    const path = testDirectory(t);
     // The size limit of a file makes LMDB's write fail as a full disk would.
     const writer = new Writer([path, 'append'], ['prlimit', '--fsize=2000000']);
     await writer.ended;

@@ -10,6 +10,7 @@ import { packagePath } from '../paths.js';
 import { encodePosition, START } from '../position.js';
 import { Queue } from './queue.js';
 import { QueueReader } from './reader.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const OPENER = packagePath('dist', 'test', 'support', 'queue-opener.js');
 const PAGE_BYTES = 4096;
@@ -37,7 +38,7 @@ async function makeQueue(path: string): Promise<void> {
 }
 
 void test('a batch with a flipped bit goes to quarantine and is counted; the rest flows', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   await makeQueue(path);
   for (const seq of [21, 50]) damagePayload(path, seq);
   const queue = Queue.open(path, queueOptions());
@@ -64,7 +65,7 @@ void test('a batch with a flipped bit goes to quarantine and is counted; the res
 });
 
 void test('a damaged batch that is set aside by two readers and released meanwhile is counted once', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   await makeQueue(path);
   damagePayload(path, 20);
   const queue = Queue.open(path, queueOptions({ retainBytes: 1_000_000 }));
@@ -84,7 +85,7 @@ void test('a damaged batch that is set aside by two readers and released meanwhi
 });
 
 void test('a queue whose data.mdb is gone, empty or that of another queue is not taken for an empty one', async (t) => {
-  const root = t.testdir({});
+  const root = testDirectory(t);
   const path = join(root, 'queue');
   const other = join(root, 'other');
   await makeQueue(path);
@@ -130,7 +131,7 @@ function tamper(file: string, text: Buffer, index: number, bits: number): void {
 }
 
 void test('a position that was tampered with is refused: it could drop what was never sent', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   await makeQueue(path);
   const reader = QueueReader.open(path);
   const released = reader.position('released')!;
@@ -145,7 +146,7 @@ void test('a position that was tampered with is refused: it could drop what was 
 });
 
 void test('a key that was tampered with is refused: it could hide the batches behind it', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   await makeQueue(path);
   const reader = QueueReader.open(path);
   const keys = [...reader.keys(START)];
@@ -173,7 +174,7 @@ const damages: Readonly<Record<string, (data: Buffer, random: () => number) => B
 };
 
 void test('a file that is cut off, emptied or overwritten is refused in words, and nothing crashes', async (t) => {
-  const root = t.testdir({});
+  const root = testDirectory(t);
   const whole = join(root, 'whole');
   await makeQueue(whole);
   const cases: [path: string, name: string][] = [];
@@ -195,7 +196,7 @@ void test('a file that is cut off, emptied or overwritten is refused in words, a
 });
 
 void test('whatever single bit, sector or page of data.mdb is damaged, nothing acked is lost in silence', async (t) => {
-  const root = t.testdir({});
+  const root = testDirectory(t);
   const whole = join(root, 'whole');
   await makeQueue(whole);
   const good = readFileSync(join(whole, 'data.mdb'));
@@ -232,7 +233,7 @@ void test('whatever single bit, sector or page of data.mdb is damaged, nothing a
 });
 
 void test('a file that lacks free pages at its end is whole', async (t) => {
-  const path = join(t.testdir({}), 'queue');
+  const path = join(testDirectory(t), 'queue');
   const queue = Queue.open(path, queueOptions());
   for (let seq = 1; seq <= 20; seq++) await queue.append([makeBatch([seq], 100_000)]);
   queue.release(queue.head);

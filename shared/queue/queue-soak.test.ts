@@ -6,11 +6,12 @@ import { packagePath } from '../paths.js';
 import { START } from '../position.js';
 import { checkFile } from './check-file.js';
 import { Queue } from './queue.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 const READER = packagePath('dist', 'test', 'support', 'queue-peeker.js');
 
 void test('under steady put and pop the file stays as it is, while a thread peeks all the time', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const queue = Queue.open(path, queueOptions());
   const reader = new Worker(READER, { workerData: path });
   await once(reader, 'message');
@@ -45,7 +46,7 @@ void test('under steady put and pop the file stays as it is, while a thread peek
 });
 
 void test('a backlog that drains gives its pages back: the next one as large does not make the file grow', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const queue = Queue.open(path, queueOptions());
   const sizes: number[] = [];
   for (let wave = 0; wave < 3; wave++) {

@@ -5,6 +5,7 @@ import { BATCH_HEADER_BYTES, MAX_BATCH_BYTES, readBatchHeader } from '../batch.j
 import { comparePositions, follows, START, type Position } from '../position.js';
 import { Queue, type NamedPosition } from './queue.js';
 import { QueueReader } from './reader.js';
+import { testDirectory } from '../../test/support/directory.js';
 
 interface Stored {
   readonly position: Position;
@@ -271,7 +272,7 @@ void test('whatever is done to a queue, it holds what an array would hold', asyn
     { maxCommands: 40, size: '+1' },
   );
   let run = 0;
-  const root = t.testdir({});
+  const root = testDirectory(t);
   const retainBytes = fc.constantFrom(0, 1_000, 100_000);
   const property = fc.asyncProperty(commands, retainBytes, async (steps, bytes) => {
     const path = `${root}/${run++}`;
@@ -289,7 +290,7 @@ void test('whatever is done to a queue, it holds what an array would hold', asyn
 });
 
 void test('appends that overlap are committed in order', async (t) => {
-  const queue = Queue.open(t.testdir({}), queueOptions());
+  const queue = Queue.open(testDirectory(t), queueOptions());
   const appends = Array.from({ length: 200 }, (_, index) => queue.append([makeBatch([index + 1], index * 10)]));
   const heads = await Promise.all(appends);
   t.strictSame(
@@ -304,7 +305,7 @@ void test('appends that overlap are committed in order', async (t) => {
 });
 
 void test('a batch that was peeked stays what it was when the queue reuses its pages', async (t) => {
-  const queue = Queue.open(t.testdir({}), queueOptions());
+  const queue = Queue.open(testDirectory(t), queueOptions());
   for (let seq = 1; seq <= 20; seq++) await queue.append([makeBatch([seq], 1_000), makeBatch([seq], 100_000)]);
   const peeked = queue.peek(START, 2 ** 22).batches;
   const copies = peeked.map((batch) => Buffer.from(batch));
@@ -319,7 +320,7 @@ void test('a batch that was peeked stays what it was when the queue reuses its p
 });
 
 void test('at its quota a queue refuses before anything is written, and goes on after a release', async (t) => {
-  const queue = Queue.open(t.testdir({}), queueOptions({ quotaBytes: 100_000 }));
+  const queue = Queue.open(testDirectory(t), queueOptions({ quotaBytes: 100_000 }));
   const before: Position[] = [];
   for (;;) {
     if (queue.refusal(10_000) !== undefined) break;
@@ -341,14 +342,14 @@ void test('at its quota a queue refuses before anything is written, and goes on 
 });
 
 void test('under the floor of free disk a queue refuses, and says so', async (t) => {
-  const queue = Queue.open(t.testdir({}), queueOptions({ diskFloorBytes: 2 ** 60 }));
+  const queue = Queue.open(testDirectory(t), queueOptions({ diskFloorBytes: 2 ** 60 }));
   await t.rejects(queue.append([makeBatch([1])]), { code: 'disk_low', retry: true });
   t.equal(queue.head.offset, 0);
   await queue.close();
 });
 
 void test('what cannot be a batch is refused before anything is written', async (t) => {
-  const queue = Queue.open(t.testdir({}), queueOptions());
+  const queue = Queue.open(testDirectory(t), queueOptions());
   for (const bad of [[], [Buffer.alloc(39)], [Buffer.alloc(MAX_BATCH_BYTES + 1)], [makeBatch([1]), Buffer.alloc(3)]]) {
     await t.rejects(queue.append(bad), { code: 'bad_batch' });
   }
@@ -358,7 +359,7 @@ void test('what cannot be a batch is refused before anything is written', async 
 });
 
 void test('a position from after the head cannot be released: somebody has what is not here', async (t) => {
-  const queue = Queue.open(t.testdir({}), queueOptions());
+  const queue = Queue.open(testDirectory(t), queueOptions());
   t.throws(() => queue.release({ epoch: Date.now() + 1e9, offset: 1 }), { code: 'fenced' });
   const head = await queue.append([makeBatch([1])]);
   t.throws(() => queue.release({ ...head, offset: head.offset + 1 }), { code: 'fenced' });
@@ -370,7 +371,7 @@ void test('a position from after the head cannot be released: somebody has what 
 });
 
 void test('a closed queue refuses, and closes once', async (t) => {
-  const queue = Queue.open(t.testdir({}), queueOptions());
+  const queue = Queue.open(testDirectory(t), queueOptions());
   const appending = queue.append([makeBatch([1])]);
   const closing = queue.close();
   await t.rejects(queue.append([makeBatch([2])]), { code: 'queue_closed' });
@@ -381,7 +382,7 @@ void test('a closed queue refuses, and closes once', async (t) => {
 });
 
 void test('readers and listeners see a batch when it is on disk, not before', async (t) => {
-  const queue = Queue.open(t.testdir({}), queueOptions());
+  const queue = Queue.open(testDirectory(t), queueOptions());
   const heads: Position[] = [];
   queue.onAppend((head) => {
     heads.push(head);
@@ -397,7 +398,7 @@ void test('readers and listeners see a batch when it is on disk, not before', as
 });
 
 void test('the oldest batch that waits has an age', async (t) => {
-  const queue = Queue.open(t.testdir({}), queueOptions({ retainBytes: 1_000_000 }));
+  const queue = Queue.open(testDirectory(t), queueOptions({ retainBytes: 1_000_000 }));
   t.equal(queue.stats().oldestSeconds, 0);
   const head = await queue.append([makeBatch([1])]);
   t.ok(queue.stats().oldestSeconds >= 0);
@@ -407,7 +408,7 @@ void test('the oldest batch that waits has an age', async (t) => {
 });
 
 void test('release alone, without an append, frees what it released', async (t) => {
-  const path = t.testdir({});
+  const path = testDirectory(t);
   const queue = Queue.open(path, queueOptions());
   for (let round = 1; round <= 3; round++)
     await queue.append(Array.from({ length: 500 }, (_, seq) => makeBatch([seq])));
@@ -421,6 +422,6 @@ void test('release alone, without an append, frees what it released', async (t) 
 });
 
 void test('errors of a queue carry codes', (t) => {
-  t.throws(() => QueueReader.open(t.testdir({})), { code: 'queue_unreadable' });
+  t.throws(() => QueueReader.open(testDirectory(t)), { code: 'queue_unreadable' });
   t.end();
 });

@@ -5,6 +5,7 @@
 import { join } from 'node:path';
 import { test } from 'tap';
 import { longLine, networkMissing, runApart } from './network.js';
+import { testDirectory } from '../support/directory.js';
 
 const skip = networkMissing() ?? false;
 /** Some of them; the long run has them all, and for longer. */
@@ -12,7 +13,7 @@ const FAULTS = ['router → edge cut one way', 'the router has another address']
 const FOR_MS = 1_500;
 
 void test('whatever a network does, what was acked arrives once', { skip }, async (t) => {
-  const outcomes = await runApart(FAULTS, FOR_MS, join(t.testdir(), 'hosts'));
+  const outcomes = await runApart(FAULTS, FOR_MS, join(testDirectory(t), 'hosts'));
   for (const { fault, lines } of outcomes) t.same(lines, [], fault);
   t.equal(outcomes.length, FAULTS.length);
 });

@@ -5,6 +5,7 @@ import { formatPosition, START, type Position } from '../../shared/position.js';
 import { seqsOf } from './batches.js';
 import { silent } from './postgres.js';
 import { freePorts, ServiceProcess } from './processes.js';
+import { testDirectory } from './directory.js';
 
 /** Where consumers find a router. */
 export interface RouterEndpoints {
@@ -40,7 +41,7 @@ export class TestRouter {
   }
 
   static async start(t: Test, keys: Readonly<Record<string, string>> = {}): Promise<TestRouter> {
-    const router = await TestRouter.make(t, t.testdir({}), keys);
+    const router = await TestRouter.make(t, testDirectory(t), keys);
     await router.process.start();
     return router;
   }

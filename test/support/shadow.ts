@@ -3,6 +3,7 @@ import type { Test } from 'tap';
 import { freePorts, ServiceProcess } from './processes.js';
 import { ShadowClient } from './shadow-client.js';
 import type { RouterEndpoints } from './router.js';
+import { testDirectory } from './directory.js';
 
 export interface TestShadowOptions {
   /** Where the router is; absent: nowhere. */
@@ -54,7 +55,7 @@ export class TestShadow {
 
   /** A shadow that is ready; it ends with the test. */
   static async start(t: Test, options: TestShadowOptions = {}): Promise<TestShadow> {
-    const shadow = await TestShadow.make(t.testdir({}), options);
+    const shadow = await TestShadow.make(testDirectory(t), options);
     t.teardown(() => shadow.process.end('SIGKILL'));
     await shadow.process.start();
     return shadow;

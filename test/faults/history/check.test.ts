@@ -12,6 +12,7 @@ import { dataOf, payloadOf } from './payload.js';
 import { checkSamples, type PositionSample } from './positions.js';
 import { readRecords } from './records.js';
 import { checkShadows } from './shadows.js';
+import { testDirectory } from '../../support/directory.js';
 
 const DEVICE = 'press-1';
 const SENT = 60;
@@ -49,7 +50,7 @@ function batchOf(seqs: readonly number[], payload = (seq: number) => payloadOf(D
 }
 
 void test('a table that holds what was sent breaks no rule, whatever of the unacked is there', async (t) => {
-  const path = writeLog(join(t.testdir(), 'log'));
+  const path = writeLog(join(testDirectory(t), 'log'));
   for (const last of [ACKED, SENT]) {
     const check = new HistoryCheck(path);
     await check.table(rowsOf(stored(last).reverse()));
@@ -59,7 +60,7 @@ void test('a table that holds what was sent breaks no rule, whatever of the unac
 });
 
 void test('whatever row is missing, twice, or not as it was sent, is found by its rule alone', async (t) => {
-  const path = writeLog(join(t.testdir(), 'log'));
+  const path = writeLog(join(testDirectory(t), 'log'));
   const seqs = stored(SENT);
   const find = async (rows: AsyncGenerator<Row[]>): Promise<string[]> => {
     const check = new HistoryCheck(path);
@@ -81,7 +82,7 @@ void test('whatever row is missing, twice, or not as it was sent, is found by it
 });
 
 void test('a queue that lacks, doubles, reorders or changes a record is found by its rule', (t) => {
-  const path = writeLog(join(t.testdir(), 'log'));
+  const path = writeLog(join(testDirectory(t), 'log'));
   const seqs = stored(SENT);
   const find = (batches: Buffer[], rules = RULES): string[] => {
     const check = new HistoryCheck(path);
@@ -124,7 +125,7 @@ void test('positions that go back, and those that are ahead of what they stand o
 });
 
 void test('a shadow that is not the fold of the reports is found', async (t) => {
-  const records = readRecords(writeLog(join(t.testdir(), 'log')));
+  const records = readRecords(writeLog(join(testDirectory(t), 'log')));
   const folded = {
     n: 50,
     ...{ k5: 40, k6: 20, k4: 25, k0: 35, k1: 50 },
@@ -142,7 +143,7 @@ void test('a shadow that is not the fold of the reports is found', async (t) => 
 });
 
 void test('a log that is cut off within an entry, or acks what was not sent, is refused', (t) => {
-  const path = writeLog(join(t.testdir(), 'log'));
+  const path = writeLog(join(testDirectory(t), 'log'));
   appendFileSync(path, Buffer.alloc(5));
   t.throws(() => readRecords(path), /ends within an entry/);
   const log = new HistoryLog(path);
@@ -153,7 +154,7 @@ void test('a log that is cut off within an entry, or acks what was not sent, is 
 });
 
 void test('a million records are checked in memory of about a byte a record', async (t) => {
-  const path = join(t.testdir(), 'log');
+  const path = join(testDirectory(t), 'log');
   generateHistory(path, { devices: 100, records: 1_000_000 });
   const check = new HistoryCheck(path);
   await check.table(generatedRows({ devices: 100, records: 1_000_000, missing: 777_777, twice: 123_456 }));
