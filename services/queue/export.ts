@@ -15,7 +15,7 @@ import { HoldfastError, messageOf } from '../../shared/errors.js';
 import { recordCount } from '../../shared/batch.js';
 import { encodeQueueId } from '../../shared/links.js';
 import { formatPosition, START, type Position } from '../../shared/position.js';
-import { QueueReader } from '../../shared/queue/reader.js';
+import { visitQueue } from '../../shared/queue/visit.js';
 import { linesOf } from './lines.js';
 import type { Progress } from './progress.js';
 import { bytesIn } from './verify.js';
@@ -53,7 +53,7 @@ const MAGIC = Buffer.from('HFBATCH1', 'latin1');
 /** @throws HoldfastError queue_unreadable; store where the file cannot be written, or is there already */
 export async function exportQueue(options: ExportOptions): Promise<Export> {
   const { path, format, file, after = START } = options;
-  const reader = QueueReader.open(path);
+  const reader = await visitQueue(path);
   const progress = options.makeProgress(bytesIn(reader, after));
   const queueId = reader.id ?? '';
   const counts = { batches: 0, records: 0, bytes: 0 };

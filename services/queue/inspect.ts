@@ -2,7 +2,7 @@
  * `holdfast queue inspect DIR`: what a queue holds, with every checksum verified. It only reads, also beside a live writer.
  */
 import { comparePositions, formatPosition, START, type Position } from '../../shared/position.js';
-import { QueueReader } from '../../shared/queue/reader.js';
+import { visitQueue } from '../../shared/queue/visit.js';
 import { allKeys, problemOfValue } from './walk.js';
 
 export interface Inspection {
@@ -32,7 +32,7 @@ interface Counts {
 
 /** @throws HoldfastError queue_unreadable where there is no whole queue in `path` */
 export async function inspectQueue(path: string): Promise<Inspection> {
-  const reader = QueueReader.open(path);
+  const reader = await visitQueue(path);
   try {
     const released = reader.position('released') ?? START;
     const waiting: Counts = { batches: 0, records: 0, bytes: 0 };

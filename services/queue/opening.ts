@@ -1,9 +1,6 @@
 /**
  * How a queue is opened by hand, while its service is not at work.
  *
- * The reader comes before the lock: under a lock it would take the file for one that a service has checked and has open
- * (shared/queue/store.ts), and LMDB crashes on damaged pages.
- *
  * Limits are those of no service: nothing is appended here, so that no quota applies, and nothing is deleted, because how much
  * is retained is for the service to say. So the map only has to hold whatever the file holds.
  */
@@ -21,12 +18,13 @@ const ALL_BYTES = 2 ** 38;
  * Opens a queue for reading and keeps its service from opening it.
  * @throws HoldfastError queue_unreadable, queue_locked
  */
-export async function openLocked(path: string): Promise<{ readonly reader: QueueReader; readonly lock: Lock }> {
-  const reader = QueueReader.open(path);
+export function openLocked(path: string): { readonly reader: QueueReader; readonly lock: Lock } {
+  if (!existsSync(join(path, DATA_FILE))) throw unreadable(path, `there is no ${DATA_FILE}`);
+  const lock = Lock.take(path);
   try {
-    return { reader, lock: Lock.take(path) };
+    return { reader: QueueReader.open(path, 'inspect'), lock };
   } catch (error) {
-    await reader.close();
+    lock.release();
     throw error;
   }
 }

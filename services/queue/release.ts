@@ -51,7 +51,7 @@ export async function releaseQueue(path: string, through: Position, yes: boolean
  * @throws HoldfastError queue_unreadable, queue_locked
  */
 export async function dropQueue(path: string, yes: boolean): Promise<Removal> {
-  const { reader, lock } = await openLocked(path);
+  const { reader, lock } = openLocked(path);
   let removal: Removal;
   try {
     removal = examineReader(path, reader, undefined, yes);
@@ -77,7 +77,7 @@ export function describeRemoval(removal: Removal): string {
 }
 
 async function examine(path: string, through: Position, done: boolean): Promise<Removal> {
-  const { reader, lock } = await openLocked(path);
+  const { reader, lock } = openLocked(path);
   try {
     const { head } = reader;
     if (comparePositions(through, head) > 0) {

@@ -59,7 +59,7 @@ const BACKOFF_MS = 500;
 export async function replayQueue(options: ReplayOptions): Promise<Replay> {
   const { path, keep } = options;
   if (keep) {
-    const { reader, lock } = await openLocked(path);
+    const { reader, lock } = openLocked(path);
     try {
       return await new Replayer(options, readerSource(path, reader), reader, undefined).run();
     } finally {

@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { comparePositions, START, type Position } from '../../shared/position.js';
-import { QueueReader } from '../../shared/queue/reader.js';
+import type { QueueReader } from '../../shared/queue/reader.js';
+import { visitQueue } from '../../shared/queue/visit.js';
 import { linesOf } from './lines.js';
 import { allBatches, allKeys } from './walk.js';
 
@@ -26,7 +27,7 @@ const POLL_MS = 200;
 
 /** @throws HoldfastError queue_unreadable */
 export async function tailQueue(options: TailOptions): Promise<void> {
-  const reader = QueueReader.open(options.path);
+  const reader = await visitQueue(options.path);
   try {
     let through = await showNewest(reader, options);
     while (options.follow && !options.signal.aborted) {

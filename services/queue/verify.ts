@@ -10,7 +10,8 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { comparePositions, formatPosition, parsePosition, START, type Position } from '../../shared/position.js';
-import { QueueReader } from '../../shared/queue/reader.js';
+import type { QueueReader } from '../../shared/queue/reader.js';
+import { visitQueue } from '../../shared/queue/visit.js';
 import type { Progress } from './progress.js';
 import { allKeys, problemOfValue } from './walk.js';
 
@@ -37,7 +38,7 @@ export interface Verification {
  * @throws HoldfastError queue_unreadable where there is no whole queue in `path`
  */
 export async function verifyQueue(path: string, makeProgress: (totalBytes: number) => Progress): Promise<Verification> {
-  const reader = QueueReader.open(path);
+  const reader = await visitQueue(path);
   const progress = makeProgress(bytesIn(reader));
   try {
     const problems: Problem[] = [];

@@ -9,6 +9,7 @@ import { encodeDataHeader } from '../../shared/links.js';
 import { stampBatch } from '../../shared/batch.js';
 import { START, type Position } from '../../shared/position.js';
 import { QueueReader } from '../../shared/queue/reader.js';
+import { visitQueue } from '../../shared/queue/visit.js';
 
 const EPOCH = 1_700_000_000_000;
 
@@ -18,7 +19,7 @@ function at(offset: number, epoch = EPOCH): Position {
 
 /** Every seq in the router's queue, in order. */
 async function storedSeqs(path: string): Promise<number[]> {
-  const reader = QueueReader.open(path);
+  const reader = await visitQueue(path);
   const seqs = readAll(reader).flatMap(seqsOf);
   await reader.close();
   return seqs;

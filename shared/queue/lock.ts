@@ -6,15 +6,39 @@
  * directory's device and inode: nothing lies on disk, the kernel lets one process have the name and takes it back when
  * the process is gone. It is what makes a second `holdfast edge` on the same directory say so at once.
  *
+ * It is also where a reader of another process asks the writer to commit nothing while it opens the file (visit.ts says why).
+ *
  * It does not reach across network namespaces (two containers with one volume) and is not there outside Linux. What
  * keeps the queue whole even then is the fence in its file (fence.ts): the writer that was overtaken cannot commit.
  */
 import { statSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { HoldfastError } from '../errors.js';
 
+/** The writer, as a visitor needs it. */
+export interface Host {
+  /** Lets no transaction begin until `over` settles. Resolves when none is under way. */
+  hold(over: Promise<void>): Promise<void>;
+}
+
+/** What a visitor is told when no transaction is under way. */
+export const WELCOME = Buffer.of(1);
+/** A visitor that takes longer is cut off, and the writer goes on. */
+export const VISIT_MS = 10_000;
+const MAX_VISITORS = 16;
+
 export class Lock {
-  private constructor(private readonly server: Server | undefined) {}
+  #host: Host | undefined;
+
+  private constructor(private readonly server: Server | undefined) {
+    server?.on('connection', (visitor) => this.#receive(visitor));
+  }
+
+  /** Where the lock of a directory is, in the abstract namespace. */
+  static nameOf(directory: string): string {
+    const { dev, ino } = statSync(directory, { bigint: true });
+    return `\0holdfast-queue-${dev}-${ino}`;
+  }
 
   /**
    * Takes the lock of a queue's directory.
@@ -22,11 +46,11 @@ export class Lock {
    */
   static take(directory: string): Lock {
     if (process.platform !== 'linux') return new Lock(undefined);
-    const server = createServer((socket) => socket.destroy());
+    const server = createServer();
+    server.maxConnections = MAX_VISITORS;
     // A name that is taken shows in `listening` before listen returns; the event that comes later says nothing more.
     server.on('error', () => undefined);
-    const { dev, ino } = statSync(directory, { bigint: true });
-    server.listen({ path: `\0holdfast-queue-${dev}-${ino}`, exclusive: true });
+    server.listen({ path: Lock.nameOf(directory), exclusive: true });
     if (server.listening) return new Lock(server.unref());
     throw lockedError(directory);
   }
@@ -43,8 +67,27 @@ export class Lock {
     }
   }
 
+  /** Says who keeps still for visitors; those who come before are sent away, and come again. */
+  welcome(host: Host): void {
+    this.#host = host;
+  }
+
   release(): void {
     this.server?.close();
+  }
+
+  #receive(visitor: Socket): void {
+    // That it is gone is what is waited for, however it went.
+    visitor.on('error', () => undefined);
+    if (this.#host === undefined) {
+      visitor.destroy();
+      return;
+    }
+    const timer = setTimeout(() => visitor.destroy(), VISIT_MS).unref();
+    const over = new Promise<void>((resolve) => visitor.once('close', () => resolve()));
+    void over.then(() => clearTimeout(timer));
+    void this.#host.hold(over).then(() => visitor.write(WELCOME));
+    visitor.resume();
   }
 }
 

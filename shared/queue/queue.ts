@@ -70,6 +70,7 @@ export class Queue {
     this.id = establishId(path, this.#store);
     // From here on nobody else can commit, so what is read next belongs together.
     this.#transactions = new Transactions(path, this.#store, options.onFailure);
+    lock.welcome(this.#transactions);
     this.#positions = new NamedPositions(this.#reader.positions(''));
     this.#head = this.#positions.get('head') ?? START;
     this.#lastOffset = this.#head.offset;

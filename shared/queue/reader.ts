@@ -27,11 +27,12 @@ export class QueueReader {
   ) {}
 
   /**
-   * Opens a queue for reading only, also while its writer is at work in this or another process.
+   * Opens a queue for reading only.
+   * @param mode 'read' in the process of its writer, or while that keeps still (visit.ts); 'inspect' under its Lock
    * @throws HoldfastError queue_unreadable
    */
-  static open(path: string): QueueReader {
-    return new QueueReader(openStore(path, 'read', 0), true);
+  static open(path: string, mode: 'read' | 'inspect' = 'read'): QueueReader {
+    return new QueueReader(openStore(path, mode, 0), true);
   }
 
   /** A reader on the writer's own environment. */

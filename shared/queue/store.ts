@@ -32,7 +32,8 @@ export interface Store {
   readonly meta: Database<Buffer, string>;
 }
 
-export type StoreMode = 'write' | 'read';
+/** 'inspect' reads too, of a file that nobody writes to while it is opened; 'read' is for a thread of the writer's process. */
+export type StoreMode = 'write' | 'read' | 'inspect';
 
 /** What LMDB may take on top of the quota for pages that are free but scattered, and for its own tree. */
 const MAP_SLACK_BYTES = 2 ** 30;
@@ -44,7 +45,8 @@ const MARKER_FILE = 'queue.json';
 const CAUSE_TIMEOUT_MS = 1_000;
 
 /**
- * Opens the environment in `path`; mode 'write', which needs the directory's Lock, makes it where there is none.
+ * Opens the environment in `path`; modes 'write' and 'inspect' need the directory's Lock; 'write' makes it where there is
+ * none.
  * @throws HoldfastError queue_unreadable where there is something that is not a whole queue; queue_locked where somebody
  *   writes to it all the same
  */
@@ -54,7 +56,7 @@ export function openStore(path: string, mode: StoreMode, quotaBytes: number): St
   const empty = !existsSync(data) || statSync(data).size === 0;
   if (empty && existsSync(marker))
     throw unreadable(path, `${MARKER_FILE} is there but ${DATA_FILE} is missing or empty`);
-  if (empty && mode === 'read') throw unreadable(path, `there is no ${DATA_FILE}`);
+  if (empty && mode !== 'write') throw unreadable(path, `there is no ${DATA_FILE}`);
   // Under a live writer pages change while they are read: what it has open, it has checked.
   const result = empty || (mode === 'read' && Lock.isTaken(path)) ? undefined : checkFile(data);
   if (mode === 'write' && result === 'written') throw lockedError(path);
@@ -70,7 +72,7 @@ export function openStore(path: string, mode: StoreMode, quotaBytes: number): St
       eventTurnBatching: false,
       mapSize: mode === 'write' ? 2 * quotaBytes + MAP_SLACK_BYTES : READ_MAP_BYTES,
       maxDbs: 3,
-      readOnly: mode === 'read',
+      readOnly: mode !== 'write',
     });
     const batches = root.openDB<Buffer, Buffer>('batches', { encoding: 'binary', keyEncoding: 'binary' });
     const meta = root.openDB<Buffer, string>('meta', { encoding: 'binary', keyEncoding: 'ordered-binary' });

@@ -44,6 +44,13 @@ export class Transactions {
     await transaction;
   }
 
+  /** Lets no transaction begin until `over` settles. Resolves when none is under way. */
+  async hold(over: Promise<void>): Promise<void> {
+    const before = this.#last;
+    this.#last = before.then(() => over);
+    await before;
+  }
+
   /** Lets a transaction go on by itself: that onFailure was told is enough where it fails. */
   inBackground(transaction: Promise<unknown>): void {
     transaction.catch((error: unknown) => {

@@ -172,7 +172,7 @@ export async function inPipeline(
     fleet.send(10);
     await fleet.flushed();
     await drained(pipeline);
-    const watch = new PositionWatch(edgeQueue, routerQueue, databaseUrl);
+    const watch = await PositionWatch.start(edgeQueue, routerQueue, databaseUrl);
     await fleet.during(fault({ pipeline, fleet, forMs }));
     const seconds = stopwatch();
     await fleet.flushed();

@@ -194,7 +194,7 @@ const postgres = await TestPostgres.start();
 
 async function burst(pipeline: Pipeline): Promise<Awaited<ReturnType<typeof runCrashes>>> {
   const fleet = new Fleet(pipeline.edgeUrl, 10, { prefix: 'burst' });
-  const watch = new PositionWatch(pipeline.edgeQueue, pipeline.routerQueue, pipeline.databaseUrl);
+  const watch = await PositionWatch.start(pipeline.edgeQueue, pipeline.routerQueue, pipeline.databaseUrl);
   fleet.send(BURST_RECORDS);
   await fleet.flushed();
   await fleet.close();

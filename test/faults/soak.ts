@@ -44,7 +44,7 @@ export async function soak(options: SoakOptions, say: (line: string) => void): P
     const recordsPerSecond = Math.round(fleet.history.ackedRecords / seconds() / 2);
     fleet.recordsPerSecond = recordsPerSecond;
     say(`${recordsPerSecond} records/s, half of what came into the table in ${seconds().toFixed(1)} s`);
-    const watch = new PositionWatch(pipeline.edgeQueue, pipeline.routerQueue, pipeline.databaseUrl);
+    const watch = await PositionWatch.start(pipeline.edgeQueue, pipeline.routerQueue, pipeline.databaseUrl);
     const sampler = new Sampler(pipeline, fleet);
     const recoverySeconds = await fleet.during(meetAll(pipeline, options, say));
     await sampler.stop();

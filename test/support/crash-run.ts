@@ -32,7 +32,7 @@ const TURN_RECORDS = 4;
 /** Runs it until everything sent is acked and stored. */
 export async function runCrashes(pipeline: Pipeline, run: CrashRun): Promise<Crashed> {
   const fleet = new Fleet(pipeline.edgeUrl, run.devices, { prefix: 'crash', turnRecords: TURN_RECORDS });
-  const watch = new PositionWatch(pipeline.edgeQueue, pipeline.routerQueue, pipeline.databaseUrl);
+  const watch = await PositionWatch.start(pipeline.edgeQueue, pipeline.routerQueue, pipeline.databaseUrl);
   // Sending goes on until the last kill, so that every kill meets a pipeline under load.
   await fleet.during(killServices(pipeline, run), run.records);
   await fleet.flushed();

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { RecordCursor } from '../../shared/batch.js';
 import { START } from '../../shared/position.js';
-import { QueueReader } from '../../shared/queue/reader.js';
+import { visitQueue } from '../../shared/queue/visit.js';
 import { DeviceSocket, type DeviceSocketOptions } from './device-socket.js';
 import { freePorts, ServiceProcess } from './processes.js';
 
@@ -94,7 +94,7 @@ export class TestEdge {
 
 /** Every record in a queue, in its order, while its writer is at work or after it. */
 export async function storedIn(queuePath: string): Promise<StoredRecord[]> {
-  const reader = QueueReader.open(queuePath);
+  const reader = await visitQueue(queuePath);
   const records: StoredRecord[] = [];
   let after = START;
   for (;;) {

@@ -41,8 +41,9 @@ class HttpSession implements IngestSession {
       const inError = new Set(errors.map(({ index }) => index));
       for (const [index, { seq }] of records.entries()) if (!inError.has(index)) this.acked.add(seq);
     } catch {
-      // Nobody answers, or no longer.
+      // Nobody answers, or no longer; the suite closes only what is open.
       this.end = 'lost';
+      this.device.close();
     }
   }
 }
@@ -83,6 +84,7 @@ class UdpSession implements IngestSession {
   readonly #underWay = new Map<number, SentRecord>();
   readonly #timer = setInterval(() => this.#pump(), TURN_MS);
   readonly #pid: number;
+  #closed: Promise<void> | undefined;
 
   constructor(
     private readonly device: UdpDevice,
@@ -111,15 +113,16 @@ class UdpSession implements IngestSession {
     this.#pump();
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
     clearInterval(this.#timer);
-    await this.device.close();
+    return (this.#closed ??= this.device.close());
   }
 
   /** One record a datagram: an error is told of a datagram of which nothing was taken. */
   #pump(): void {
     if (this.end !== undefined) {
-      clearInterval(this.#timer);
+      // The suite closes only what is open.
+      void this.close();
       return;
     }
     for (const { seq } of this.errors) this.#underWay.delete(seq ?? 0);

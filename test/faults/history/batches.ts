@@ -1,12 +1,13 @@
 /** A queue as a stream of batches, in its order, beside its writer or after it. */
 import { START } from '../../../shared/position.js';
-import { QueueReader } from '../../../shared/queue/reader.js';
+import type { QueueReader } from '../../../shared/queue/reader.js';
+import { visitQueue } from '../../../shared/queue/visit.js';
 
 const PEEK_BYTES = 4 * 1024 * 1024;
 
 /** Every batch that lies in the queue, released or not. @throws Error where one is damaged */
 export async function withBatches(queuePath: string, work: (batches: Iterable<Buffer>) => void): Promise<void> {
-  const reader = QueueReader.open(queuePath);
+  const reader = await visitQueue(queuePath);
   try {
     work(batchesOf(reader, queuePath));
   } finally {

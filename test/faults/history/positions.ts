@@ -8,7 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../../shared/errors.js';
 import { Session } from '../../../shared/database.js';
 import { comparePositions, formatPosition, START, type Position } from '../../../shared/position.js';
-import { QueueReader } from '../../../shared/queue/reader.js';
+import type { QueueReader } from '../../../shared/queue/reader.js';
+import { visitQueue } from '../../../shared/queue/visit.js';
 import type { Findings, Rule } from './findings.js';
 
 /** Positions of one moment, by name; and which must not be ahead of which. */
@@ -54,29 +55,29 @@ const INTERVAL_MS = 20;
 /** Takes samples of an edge, a router and a database until it is stopped. */
 export class PositionWatch {
   readonly samples: PositionSample[] = [];
-  readonly #edge: QueueReader;
-  readonly #router: QueueReader;
   readonly #running: Promise<void>;
   #session: Session | undefined;
   #stopped = false;
 
-  /** The queues must be there; they may be opened by their writers again and again meanwhile. */
-  constructor(
-    edgeQueue: string,
-    routerQueue: string,
+  private constructor(
+    private readonly edge: QueueReader,
+    private readonly router: QueueReader,
     private readonly databaseUrl: string,
   ) {
-    this.#edge = QueueReader.open(edgeQueue);
-    this.#router = QueueReader.open(routerQueue);
     this.#running = this.#run();
+  }
+
+  /** The queues must be there; they may be opened by their writers again and again meanwhile. */
+  static async start(edgeQueue: string, routerQueue: string, databaseUrl: string): Promise<PositionWatch> {
+    return new PositionWatch(await visitQueue(edgeQueue), await visitQueue(routerQueue), databaseUrl);
   }
 
   async stop(): Promise<void> {
     this.#stopped = true;
     await this.#running;
     await this.#session?.close();
-    await this.#edge.close();
-    await this.#router.close();
+    await this.edge.close();
+    await this.router.close();
   }
 
   async #run(): Promise<void> {
@@ -87,11 +88,11 @@ export class PositionWatch {
   }
 
   async #sample(): Promise<PositionSample> {
-    const edgeReleased = this.#edge.position('released') ?? START;
-    const routerSource = this.#router.position(`source/${this.#edge.id ?? ''}`) ?? START;
-    const routerReleased = this.#router.position('released') ?? START;
-    const cursor = this.#router.position('cursor/storage') ?? START;
-    const committed = await this.#committed(this.#router.id ?? '');
+    const edgeReleased = this.edge.position('released') ?? START;
+    const routerSource = this.router.position(`source/${this.edge.id ?? ''}`) ?? START;
+    const routerReleased = this.router.position('released') ?? START;
+    const cursor = this.router.position('cursor/storage') ?? START;
+    const committed = await this.#committed(this.router.id ?? '');
     return { edgeReleased, routerSource, routerReleased, cursor, committed };
   }
 
