@@ -3,9 +3,8 @@
  *
  *   append   one fsynced transaction: the batches, the head, named positions given with it, positions set since the last
  *            one, and the deletion of what was released before. It resolves when all of that is on disk.
- *   release  says that batches are needed no more. No transaction of its own: the deletion rides in the next append, or
- *            in one of its own after an idle moment. After a crash a released batch may be there again; whoever gets it
- *            again knows its position.
+ *   release  says that batches are needed no more. The deletion rides in the next append, or in a transaction of its own
+ *            after an idle moment. After a crash a released batch may be there again; whoever gets it knows its position.
  *   retain   released batches stay for replay until they exceed `retainBytes`.
  *
  * One writer, which lock.ts and fence.ts see to. LMDB must never meet a full disk, because going on after a failed commit corrupts its heap: appends are
