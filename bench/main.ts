@@ -30,7 +30,7 @@ import { benchWays } from './ways.js';
 
 interface Part {
   readonly run: (context: BenchContext) => Promise<PartResult>;
-  /** Unless --rounds says otherwise: all parts together take about 15 minutes. */
+  /** Unless --rounds says otherwise. */
   readonly rounds: number;
 }
 

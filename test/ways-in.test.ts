@@ -63,7 +63,8 @@ const sendByUdp: Sender = async (run, index) => {
       device.send(Array.from({ length: DATAGRAM_RECORDS }, () => recordOf(run, id, ++seq)));
     }
     await sleep(TURN_MS);
-    const waiting = [...device.unacked.values()];
+    // The newest first: what comes in this order is not what an ack may take for granted.
+    const waiting = [...device.unacked.values()].reverse();
     for (let at = 0; at < waiting.length; at += DATAGRAM_RECORDS) device.send(waiting.slice(at, at + DATAGRAM_RECORDS));
   }
   // Nothing is unacked: every seq was named by an ack.

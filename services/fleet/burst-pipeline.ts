@@ -5,9 +5,9 @@
  */
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { createServer } from 'node:net';
 import { inheritedEnvironment } from '../../shared/config.js';
 import { HoldfastError } from '../../shared/errors.js';
+import { isPortFree } from '../../shared/free-port.js';
 import { packagePath } from '../../shared/paths.js';
 import type { FleetProtocol } from './connection.js';
 
@@ -152,23 +152,8 @@ async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
   for (let tries = 0; tries < PORTS && ports.size < count; tries++) {
     const port = FIRST_PORT + Math.floor(Math.random() * PORTS);
-    if (!ports.has(port) && (await isFree(port))) ports.add(port);
+    if (!ports.has(port) && (await isPortFree(port))) ports.add(port);
   }
   if (ports.size < count) throw new HoldfastError('start_failed', 'there are no free ports on 127.0.0.1', true);
   return [...ports];
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  const listening = once(server, 'listening');
-  server.listen(port, '127.0.0.1');
-  try {
-    await listening;
-  } catch {
-    // Somebody else's.
-    return false;
-  }
-  server.close();
-  await once(server, 'close');
-  return true;
 }

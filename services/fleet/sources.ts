@@ -9,7 +9,7 @@ import { isLoopback } from '../../shared/config.js';
 
 /**
  * Devices that share a source address of loopback. The kernel looks for a free port from a random one on: where most are taken
- * that is thousands of looks for each connection, which made a storm of 15,000 reconnects stand still for seconds.
+ * that is thousands of looks for each connection, so most are left free.
  */
 export const SOURCE_DEVICES = 4_000;
 /** 127.1.0.1 to 127.1.250.200. */

@@ -22,10 +22,13 @@ const LATE_ACKS: Plant = {
   original: 'session.settle(seq, bytes);',
   planted: 'setTimeout(() => session.settle(seq, bytes), 100);',
 };
+/** The frame waits, not its making: else each ack would name all that was stored while it waited, and none would be late. */
 const LATE_ROUTER_ACKS: Plant = {
   file: 'services/router/intake.js',
-  original: 'this.#acknowledge(session);\n        }\n    }',
-  planted: 'setTimeout(() => this.#acknowledge(session), 200);\n        }\n    }',
+  original: 'this.#send(session, LinkType.ack);',
+  planted: `const stored = this.#stored.get(session.queueId) ?? START;
+        const frame = encodeStanding(LinkType.ack, { stored, creditBytes: this.#creditBytes() });
+        setTimeout(() => this.#replies.push([session.identity, frame]), 200);`,
 };
 /** PUB that drops is no bug either: consumers fetch what they missed. */
 const DROPPED_PUBLICATIONS: Plant = {

@@ -3,8 +3,7 @@
  * of those gets in the way, and from a part of it that depends on the process, so that test files that run side by side
  * do not ask for the same.
  */
-import { once } from 'node:events';
-import { createServer } from 'node:net';
+import { isPortFree } from '../../shared/free-port.js';
 
 const FIRST_PORT = 10_000;
 const PORTS = 20_000;
@@ -16,7 +15,7 @@ let asked = 0;
 export async function freePort(): Promise<number> {
   for (let tries = 0; tries < PORTS; tries++) {
     const port = FIRST_PORT + ((process.pid * PORTS_A_PROCESS + asked++) % PORTS);
-    if (await isFree(port)) return port;
+    if (await isPortFree(port)) return port;
   }
   throw new Error('no port of the tests is free');
 }
@@ -25,18 +24,4 @@ export async function freePorts(count: number): Promise<number[]> {
   const ports: number[] = [];
   while (ports.length < count) ports.push(await freePort());
   return ports;
-}
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  const listening = once(server, 'listening');
-  server.listen(port, '127.0.0.1');
-  try {
-    await listening;
-  } catch {
-    return false;
-  }
-  server.close();
-  await once(server, 'close');
-  return true;
 }
