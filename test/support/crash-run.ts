@@ -8,7 +8,7 @@ import type { History } from '../faults/history/history.js';
 import { PositionWatch, type PositionSample } from '../faults/history/positions.js';
 import { randomFrom } from '../faults/random.js';
 import type { Pipeline, PipelineService } from './pipeline.js';
-import { until } from './processes.js';
+import { until, type ServiceProcess } from './processes.js';
 
 export interface CrashRun {
   readonly devices: number;
@@ -17,6 +17,8 @@ export interface CrashRun {
   /** Kills of each of these services at least. */
   readonly kills: Readonly<Partial<Record<PipelineService, number>>>;
   readonly seed: number;
+  /** True: a service is killed once it has taken records since its start. Else also while it is starting. */
+  readonly isAtWork?: boolean;
 }
 
 /** What became of it. */
@@ -28,6 +30,8 @@ export interface Crashed {
 const MAX_PAUSE_MS = 900;
 /** With 50 devices some 20 000 records/s: every kill meets a commit, and the table can still be read in seconds. */
 const TURN_RECORDS = 4;
+/** More than those that a few devices make by coming back. */
+const AT_WORK_RECORDS = 200;
 
 /** Runs it until everything sent is acked and stored. */
 export async function runCrashes(pipeline: Pipeline, run: CrashRun): Promise<Crashed> {
@@ -55,6 +59,7 @@ async function killServices({ services }: Pipeline, run: CrashRun): Promise<void
   while (left.length > 0) {
     const [name] = left.splice(Math.floor(random() * left.length), 1);
     const service = services[name as PipelineService];
+    if (run.isAtWork === true) await atWork(service);
     await sleep(random() * MAX_PAUSE_MS);
     await service.end('SIGKILL');
     // Sometimes it is back at once, sometimes others are killed before it is.
@@ -62,4 +67,9 @@ async function killServices({ services }: Pipeline, run: CrashRun): Promise<void
     if (random() < 0.7) await service.untilReady();
   }
   await Promise.all(Object.values(services).map((service) => service.untilReady()));
+}
+
+async function atWork(service: ServiceProcess): Promise<void> {
+  await service.untilReady();
+  await until(async () => (await service.metric('holdfast_records_in_total')) >= AT_WORK_RECORDS);
 }
