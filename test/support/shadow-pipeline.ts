@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Test } from 'tap';
 import { TestPostgres } from './postgres.js';
-import { freePorts, ServiceProcess } from './processes.js';
+import { freePorts, ServiceProcess, until } from './processes.js';
 import type { ShadowClient } from './shadow-client.js';
 import { TestShadow } from './shadow.js';
 
@@ -164,4 +164,11 @@ function withPassword(databaseUrl: string, password: string | undefined): string
   const url = new URL(databaseUrl);
   if (password !== undefined) url.password = password;
   return url.href;
+}
+
+/** Waits until shadow has applied everything that was acked, and the router may forget it. */
+export async function untilApplied({ edges, router, shadow }: ShadowPipeline): Promise<void> {
+  await shadow.untilReady();
+  for (const { process } of edges) await until(async () => (await process.metric('holdfast_queue_records')) === 0);
+  await until(async () => (await router.metric('holdfast_queue_records')) === 0);
 }
