@@ -200,7 +200,7 @@ function statusKeys({ services }: ShadowPipeline): Record<string, string> {
   return Object.fromEntries(keys) as Record<string, string>;
 }
 
-void test('no secret and no payload is in logs, metrics, status or process titles', { timeout: 240_000 }, async (t) => {
+void test('no secret and no payload is in logs, metrics, status or process titles', async (t) => {
   const { pipeline, redis } = await startPipeline(t);
   const { edge, router, shadow, databaseUrl, postgres } = pipeline;
   const storage = pipeline.storage!;
@@ -328,7 +328,7 @@ void test('no secret and no payload is in logs, metrics, status or process title
   });
 });
 
-void test('a leak that is planted is found', { timeout: 240_000 }, async (t) => {
+void test('a leak that is planted is found', async (t) => {
   const root = await plantBug({
     file: 'services/storage/main.js',
     original: 'log.info({ fetch: config.fetch }',

@@ -137,7 +137,7 @@ void test('alerts are raised when they should be, and not when all is well', opt
     await t.rejects(run([raise(alert, false, list)]), `${alert} is found`);
 });
 
-void test('every query of boards and rules is answered', { ...options, timeout: 100_000 }, async (t) => {
+void test('every query of boards and rules is answered', options, async (t) => {
   const pipeline = await ShadowPipeline.start(t, { storage: true, live: true });
   const client = await LiveClient.connect(pipeline.live!.url);
   t.teardown(() => client.close());

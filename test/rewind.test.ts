@@ -94,16 +94,10 @@ async function check(t: Test, redis: TestRedis | undefined): Promise<void> {
   t.equal(wrong.code, 78);
 }
 
-void test('shadow over LMDB applies again what the router holds, and comes out as it was', { timeout: 240_000 }, (t) =>
-  check(t, undefined),
-);
+void test('shadow over LMDB applies again what the router holds, and comes out as it was', (t) => check(t, undefined));
 
-void test(
-  'shadow over Redis applies again what the router holds, and comes out as it was',
-  { timeout: 240_000 },
-  async (t) => {
-    const redis = await TestRedis.start({ appendfsync: 'always' });
-    t.teardown(() => redis.stop());
-    await check(t, redis);
-  },
-);
+void test('shadow over Redis applies again what the router holds, and comes out as it was', async (t) => {
+  const redis = await TestRedis.start({ appendfsync: 'always' });
+  t.teardown(() => redis.stop());
+  await check(t, redis);
+});

@@ -12,28 +12,9 @@
  * A body in one piece, which is nearly every one, is handed on where it lies. One in many pieces is copied into a buffer that
  * grows with it, and all such buffers draw on one budget.
  */
+import { BodyBuffer, type BodyBudget } from '../../../shared/body-buffer.js';
 import type { HttpResponse } from '../../../shared/uws.js';
 import type { Answer } from './answers.js';
-
-const FIRST_BYTES = 4 * 1024;
-
-/** Bytes of bodies that are not complete yet, over all requests. */
-export class BodyBudget {
-  #used = 0;
-
-  constructor(readonly limitBytes: number) {}
-
-  /** @returns false where it does not have them */
-  take(bytes: number): boolean {
-    if (this.#used + bytes > this.limitBytes) return false;
-    this.#used += bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#used -= bytes;
-  }
-}
 
 /** What becomes of a request. */
 export interface Outcome {
@@ -49,8 +30,6 @@ export class Exchange {
   #isOver = false;
   /** True from where the body is asked for to its last byte. */
   #isReceiving = false;
-  #buffer = Buffer.alloc(0);
-  #length = 0;
   #onAborted: (() => void) | undefined;
 
   /** To be called in the request's handler. */
@@ -68,26 +47,27 @@ export class Exchange {
   /** Receives the body. To be called in the request's handler. */
   receive(limitBytes: number, budget: BodyBudget, { onBody, onTooMuch, onAborted }: Outcome): void {
     this.#isReceiving = true;
+    const body = new BodyBuffer(limitBytes, budget);
     this.#onAborted = () => {
-      this.#release(budget);
+      body.release();
       onAborted();
     };
     this.response.onData((piece, isLast) => {
       if (this.#isOver) return;
       const bytes = Buffer.from(piece);
-      if (this.#length + bytes.length > limitBytes) {
-        this.#release(budget);
+      if (body.bytes.length + bytes.length > limitBytes) {
+        body.release();
         onTooMuch('body');
-      } else if (isLast && this.#length === 0) {
+      } else if (isLast && body.bytes.length === 0) {
         this.#isReceiving = false;
         onBody(bytes);
-      } else if (!this.#add(bytes, limitBytes, budget)) {
-        this.#release(budget);
+      } else if (!body.add(bytes)) {
+        body.release();
         onTooMuch('budget');
       } else if (isLast) {
         this.#isReceiving = false;
-        onBody(this.#buffer.subarray(0, this.#length));
-        this.#release(budget);
+        onBody(body.bytes);
+        body.release();
       }
     });
   }
@@ -111,27 +91,5 @@ export class Exchange {
     const [, isSent] = response.tryEnd(body, body.length);
     if (isSent) return;
     response.onWritable((offset) => response.tryEnd(body.subarray(offset), body.length)[0]);
-  }
-
-  /** @returns false where the budget does not have the bytes */
-  #add(piece: Buffer, limitBytes: number, budget: BodyBudget): boolean {
-    const start = this.#length;
-    const needed = start + piece.length;
-    if (needed > this.#buffer.length) {
-      const bytes = Math.min(limitBytes, Math.max(FIRST_BYTES, needed, 2 * this.#buffer.length));
-      if (!budget.take(bytes)) return false;
-      const grown = Buffer.allocUnsafeSlow(bytes);
-      this.#buffer.copy(grown, 0, 0, start);
-      budget.give(this.#buffer.length);
-      this.#buffer = grown;
-    }
-    this.#buffer.set(piece, start);
-    this.#length = needed;
-    return true;
-  }
-
-  #release(budget: BodyBudget): void {
-    budget.give(this.#buffer.length);
-    this.#buffer = Buffer.alloc(0);
   }
 }

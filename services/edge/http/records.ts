@@ -13,6 +13,7 @@
  * Bounded: a body (EDGE_FRAME_LIMIT), all bodies under way (EDGE_MEMORY), the records of a request (EDGE_WINDOW) and of all
  * (EDGE_MEMORY again). A connection has one request under way.
  */
+import { BodyBudget } from '../../../shared/body-buffer.js';
 import type { HttpRequest, HttpResponse } from '../../../shared/uws.js';
 import { BAD_ID, type Admission, type Refused } from '../admission.js';
 import type { AssignedSeqs } from '../assigned-seq.js';
@@ -23,7 +24,7 @@ import { TurnClock } from '../turn-clock.js';
 import { refusalAnswer } from './answers.js';
 import { bearerToken, decodeId, refuseOrigin } from './caller.js';
 import { readForm, tooLarge, TOO_MANY_BODIES, type NotRead } from './content.js';
-import { BodyBudget, Exchange } from './exchange.js';
+import { Exchange } from './exchange.js';
 import type { HttpMetrics } from './metrics.js';
 import { readAttributes, readNative, readTelemetry, type ReadRecord } from './record-readers.js';
 import { RecordsRequest } from './records-request.js';

@@ -9,6 +9,7 @@
  *
  * A request is done even if its client goes away before the answer: who got none asks again, with the version it knows.
  */
+import { BodyBudget } from '../../../shared/body-buffer.js';
 import type { Address } from '../../../shared/config.js';
 import type { Part } from '../../../shared/lifecycle.js';
 import { LimitedLog } from '../../../shared/limited-log.js';
@@ -18,7 +19,6 @@ import type { ShadowApi } from '../api.js';
 import { RequestError } from '../request-error.js';
 import { checkCaller } from './admission.js';
 import { errorAnswer, type Answer, type ErrorLogs, type Headers } from './answers.js';
-import { BodyBudget } from './body.js';
 import { checkHeaders } from './content.js';
 import { Exchange } from './exchange.js';
 import { readJson } from './json-body.js';

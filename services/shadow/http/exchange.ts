@@ -12,10 +12,11 @@
  *   the reset that a close with unread bytes would send it. Once onData is asked for, an early answer has to close.
  * - Bodies that come slower than 16 KB/s are cut after 10 s, and so are answers that nobody reads.
  */
+import type { BodyBudget } from '../../../shared/body-buffer.js';
 import { asError } from '../../../shared/errors.js';
 import type { HttpResponse } from '../../../shared/uws.js';
 import type { Answer } from './answers.js';
-import { Body, type BodyBudget } from './body.js';
+import { Body } from './body.js';
 
 const STATUS_LINES: Readonly<Record<number, string>> = {
   200: '200 OK',

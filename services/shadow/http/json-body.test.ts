@@ -1,9 +1,10 @@
 import { equal, ok } from 'node:assert/strict';
 import fc from 'fast-check';
 import { test } from 'tap';
+import { BodyBudget } from '../../../shared/body-buffer.js';
 import { messageOf as textOf } from '../../../shared/errors.js';
 import { RequestError } from '../request-error.js';
-import { Body, BodyBudget } from './body.js';
+import { Body } from './body.js';
 import { describeJsonError, findJsonError } from './json-error.js';
 import { readFields, readJson } from './json-body.js';
 import { TokenBucket } from './token-bucket.js';
