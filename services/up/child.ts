@@ -11,6 +11,7 @@ import { inheritedEnvironment } from '../../shared/config.js';
 import { CONFIG_EXIT_CODE } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import { packagePath } from '../../shared/paths.js';
+import { BEHIND_ACKS } from './priority.js';
 import type { RunFiles } from './run-files.js';
 
 const FIRST_BACKOFF_MS = 100;
@@ -24,6 +25,8 @@ const TITLE_LENGTH = 120;
 
 export interface ChildOptions {
   readonly service: string;
+  /** Whether devices wait for it. What they do not wait for leaves the processor to what they do. */
+  readonly isAwaited: boolean;
   /** Keys on top of the environment of `up`. */
   readonly environment: Readonly<Record<string, string>>;
   readonly runFiles: RunFiles;
@@ -78,10 +81,14 @@ export class ServiceChild {
   }
 
   async #runOnce(): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
-    const { service, environment, runFiles } = this.options;
+    const { service, environment, isAwaited, runFiles } = this.options;
+    const title = `--title=${`holdfast-${service}`.padEnd(TITLE_LENGTH)}`;
     const child = fork(packagePath('dist', 'services', 'cli.js'), [service], {
       env: { ...inheritedEnvironment(), ...environment },
-      execArgv: [`--title=${`holdfast-${service}`.padEnd(TITLE_LENGTH)}`],
+      // nice(1) becomes node: a priority that is set from here would be that of its first thread alone.
+      ...(isAwaited
+        ? { execArgv: [title] }
+        : { execPath: 'nice', execArgv: ['-n', String(BEHIND_ACKS), process.execPath, title] }),
       detached: true,
     });
     this.#child = child;

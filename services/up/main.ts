@@ -23,6 +23,8 @@ export interface UpOptions {
   readonly demo: boolean;
 }
 
+/** Devices wait for the edge; the demo is devices. */
+const AWAITED = ['edge', 'demo'];
 const POLL_MS = 200;
 /** Stopping everything, one after the other, each within its own deadline. */
 const STOP_DEADLINE_MS = 60_000;
@@ -42,8 +44,10 @@ export async function main({ data, demo }: UpOptions): Promise<void> {
     process.exitCode = CONFIG_EXIT_CODE;
     process.kill(process.pid, 'SIGTERM');
   };
-  const child = (service: string, environment: Readonly<Record<string, string>>): Part =>
-    new ServiceChild({ service, environment, runFiles, log, onBadConfig });
+  const child = (service: string, environment: Readonly<Record<string, string>>): Part => {
+    const isAwaited = AWAITED.includes(service);
+    return new ServiceChild({ service, isAwaited, environment, runFiles, log, onBadConfig });
+  };
   const parts: Part[] = [
     { name: 'run directory', stop: () => runFiles.release() },
     ...(database === undefined ? [] : [database]),

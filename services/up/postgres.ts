@@ -14,6 +14,7 @@
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { chown, mkdir, open, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { setPriority } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -23,6 +24,7 @@ import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { clearLeftovers } from './postgres-leftovers.js';
 import { ignoreMissing, launchPrefix, runAsFor } from './postgres-user.js';
+import { BEHIND_ACKS } from './priority.js';
 
 export const POSTGRES_PORT = 7332;
 const USER = 'holdfast';
@@ -105,6 +107,8 @@ export class EmbeddedPostgres {
   async start(): Promise<void> {
     try {
       this.#child = await this.#launch();
+      // One thread, and its processes inherit it.
+      if (this.#child.pid !== undefined) setPriority(this.#child.pid, BEHIND_ACKS);
       this.#child.once('close', (code, signal) => {
         this.#exit = { code, signal };
         this.#ended(this.#exit);
