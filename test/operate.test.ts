@@ -30,11 +30,13 @@ async function watch(
 ): Promise<{ readonly code: number | null; readonly lines: readonly string[] }> {
   const cli = packagePath('dist', 'services', 'cli.js');
   const env = { ...inheritedEnvironment(), ...environment };
-  const stdio = ['ignore', 'pipe', 'inherit'] as const;
-  const watching = spawn(process.execPath, [cli, 'status', '--watch', ...words], { env, stdio: [...stdio] });
+  const watching = spawn(process.execPath, [cli, 'status', '--watch', ...words], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   const closed = once(watching, 'close') as Promise<[number | null]>;
   let text = '';
-  watching.stdout!.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  watching.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
   await until(() => text.split('\n').length > count);
   watching.kill('SIGINT');
   const [code] = await closed;

@@ -4,6 +4,8 @@ import { until } from '../../test/support/processes.js';
 import { Progress } from './progress.js';
 
 const MIB = 2 ** 20;
+/** To the line's beginning, and clears it. */
+const CLEAR = '\r\x1b[K';
 
 /** A progress of 4 MiB, and what it has written. */
 function makeProgress(isTerminal: boolean): { progress: Progress; text: () => string } {
@@ -18,17 +20,14 @@ void test('on a terminal one line tells how much is done, how fast, and what is 
   progress.advance(MIB);
   progress.tell('waits for the router');
   await until(() => text().includes('waits'));
-  const lines = text().split('\r');
-  t.match(
-    lines.at(-1),
-    /^\x1b\[Kverified \[######\.{18}\] 25 %, 1\.0 MiB of 4\.0 MiB, \d+\.\d MiB\/s, waits for the router$/,
-  );
+  const line = text().split(CLEAR).at(-1)!;
+  t.match(line, /^verified \[######\.{18}\] 25 %, 1\.0 MiB of 4\.0 MiB, \d+\.\d MiB\/s, waits for the router$/);
   t.notMatch(text(), '\n');
   progress.advance(4 * MIB);
   progress.tell('');
   await until(() => text().includes('[########################] 100 %, 5.0 MiB of 4.0 MiB'));
   progress.finish();
-  await until(() => text().endsWith('\r\x1b[K'));
+  await until(() => text().endsWith(CLEAR));
 });
 
 void test('elsewhere nothing is shown', (t) => {
