@@ -18,11 +18,15 @@ export class MqttDevice {
   #carrier: Carrier | undefined;
   #isClosed = false;
 
-  private constructor(readonly version: 4 | 5) {}
+  private constructor(
+    readonly version: 4 | 5,
+    /** Empty where nothing is said yet. */
+    readonly id: string,
+  ) {}
 
   /** A connection on which nothing is said yet. */
-  static async raw(dial: Dial, version: 4 | 5 = 5): Promise<MqttDevice> {
-    const device = new MqttDevice(version);
+  static async raw(dial: Dial, version: 4 | 5 = 5, deviceId = ''): Promise<MqttDevice> {
+    const device = new MqttDevice(version, deviceId);
     const parser = mqttPacket.parser({ protocolVersion: version });
     parser.on('packet', (packet) => device.packets.push(packet));
     device.#carrier = await dial({
@@ -45,7 +49,7 @@ export class MqttDevice {
     version: 4 | 5 = 5,
     more: Partial<IConnectPacket> = {},
   ): Promise<MqttDevice> {
-    const device = await MqttDevice.raw(dial, version);
+    const device = await MqttDevice.raw(dial, version, deviceId);
     device.send(connectPacket(deviceId, version, more));
     await device.until(() => device.packets.length > 0);
     return device;
