@@ -54,6 +54,8 @@ export class MqttConnection implements DeviceConnection {
   readonly #reader: RecordReader;
   readonly #pending = new PendingAcks();
   #gets: Get[] = [];
+  /** True once it has sent more than Receive Maximum allows. */
+  #isOver = false;
   /** Bytes that the ingest has taken from this connection. */
   #taken = 0;
 
@@ -84,10 +86,13 @@ export class MqttConnection implements DeviceConnection {
     const { version } = this.terms;
     if (publish.qos === 2) throw new ProtocolError(Reason.noQos, 'publish with QoS 0 or 1');
     if (publish.isRetained && version === 5) throw new ProtocolError(Reason.noRetain, 'nothing is retained here');
-    if (publish.qos === 1 && this.#pending.count >= this.context.options.receiveMaximum) {
+    if (publish.qos === 1 && this.#isOverReceiveMaximum()) {
       // MQTT 3.1.1 has no words for how many there may be: its devices are read more slowly.
       if (version === 4 && this.transport.canPause) return false;
-      throw new ProtocolError(Reason.receiveMaximum, `over ${this.#pending.count} publishes are unanswered`);
+      // What was taken is answered first, so that the device gets on with every connection, however much it sends at once.
+      this.#isOver = true;
+      this.context.ingest.sendAway(this.session, 'window');
+      return true;
     }
     const topic = this.#names.topicOf(publish, bytes);
     switch (topic.action) {
@@ -153,12 +158,21 @@ export class MqttConnection implements DeviceConnection {
   }
 
   close(ending: Ending): void {
-    this.disconnect(...disconnectOf(ending));
+    const isOver = this.#isOver && ending.why === 'no_room';
+    if (isOver) this.disconnect(Reason.receiveMaximum, 'more publishes are unanswered than Receive Maximum');
+    else this.disconnect(...disconnectOf(ending));
   }
 
   /** Ends the connection; MQTT 5 says why. */
   disconnect(reasonCode: ReasonCode, message: string): void {
     this.#teller.disconnect(reasonCode, message);
+  }
+
+  #isOverReceiveMaximum(): boolean {
+    const { receiveMaximum } = this.context.options;
+    // What is refused waits for nothing, but its turn.
+    if (this.#pending.count >= receiveMaximum) this.flush();
+    return this.#pending.count >= receiveMaximum;
   }
 
   #takeRecords(topic: RecordsTopic, publish: Publish, payload: Buffer, then?: () => void): boolean {

@@ -116,6 +116,35 @@ void test('a device of 3.1.1 is read no faster than it is answered: over its win
   t.equal(webSocket.disconnectReason, undefined, '3.1.1 has no words for it');
 });
 
+void test('a device that has more unanswered than it may gets on with every connection', async (t) => {
+  // A window of 64 publishes.
+  const edge = await TestEdge.start({ EDGE_WINDOW: '64KiB', EDGE_FRAME_LIMIT: '16KiB', EDGE_PAYLOAD_LIMIT: '8KiB' });
+  t.teardown(() => edge.stop());
+  const count = 300;
+  for (const version of [4, 5] as const) {
+    for (const way of MQTT_WAYS) {
+      const id = `over-${version}-${way}`;
+      const unanswered = new Set(idsTo(count));
+      for (let connections = 1; unanswered.size > 0; connections++) {
+        if (connections > count) throw new Error(`${id} has ${unanswered.size} unanswered`);
+        const device = await MqttDevice.open(dialEdge(edge, way), id, version);
+        const whole = [...unanswered].map((seq) =>
+          mqttPacket.generate(publishPacket(`holdfast/${id}/telemetry`, { seq, time: 1, data: 0 }, seq), {
+            protocolVersion: version,
+          }),
+        );
+        device.send(Buffer.concat(whole));
+        await until(() => device.isClosed || device.acked.length === unanswered.size);
+        await device.close();
+        t.ok(device.acked.length >= Math.min(64, unanswered.size), `${device.acked.length} were answered`);
+        if (version === 5 && device.acked.length < unanswered.size) t.equal(device.disconnectReason, 0x93);
+        for (const packetId of device.acked) unanswered.delete(packetId);
+      }
+      t.same(await edge.storedSeqs(id), idsTo(count), id);
+    }
+  }
+});
+
 void test('a device that sends its backlog at once, all of it refused, hears of every publish', async (t) => {
   const edge = await TestEdge.start();
   t.teardown(() => edge.stop());
