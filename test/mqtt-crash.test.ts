@@ -16,7 +16,7 @@ const KILLS = 3;
  * Publishes of a client that wait for a PUBACK: some do whenever the edge is killed. More than the edge's Receive Maximum,
  * which clients like these do not keep to.
  */
-const UNDER_WAY = 1_500;
+const UNDER_WAY = 1_200;
 /** 2026-01-01. */
 const TIME_MS = 1_767_225_600_000;
 

@@ -82,6 +82,8 @@ void test('topics of others are refused, aliases stand for topics, and PUBACKs c
   t.same(await device.subscribe('holdfast/topics/+', 'holdfast/other/delta', '#', '$share/a/b', 'holdfast/topics/x'), [
     ...[0, 0x87, 0x87, 0x9e, 0x8f],
   ]);
+  // Every message would be held against all of it.
+  t.same(await device.subscribe(`$aws/things/topics/shadow/name/${'x'.repeat(500)}/get/accepted`), [0x8f]);
   const own = 'holdfast/topics/telemetry';
   device.publish(own, '1', 1, { properties: { topicAlias: 5 } });
   device.publish('holdfast/other/telemetry', '2', 2);
