@@ -5,8 +5,7 @@
  *   edge released ≤ router's source     router's cursor ≤ position committed by storage     router released ≤ cursor
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { messageOf } from '../../../shared/errors.js';
-import { Session } from '../../../shared/database.js';
+import { databaseFault, Session } from '../../../shared/database.js';
 import { comparePositions, formatPosition, START, type Position } from '../../../shared/position.js';
 import type { QueueReader } from '../../../shared/queue/reader.js';
 import { visitQueue } from '../../../shared/queue/visit.js';
@@ -106,7 +105,7 @@ export class PositionWatch {
       );
       return rows[0] === undefined ? START : { epoch: Number(rows[0].epoch), offset: Number(rows[0].offset) };
     } catch (error) {
-      if (!/connect|terminat|ECONN|starting up|shutting down|timeout|recovery/i.test(messageOf(error))) throw error;
+      if (databaseFault(error) !== 'connection') throw error;
       this.#session?.destroy();
       this.#session = undefined;
       return undefined;
