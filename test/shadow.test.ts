@@ -8,10 +8,11 @@ import { Device, type DeviceOptions } from '../shared/device.js';
 import { randomFrom } from './faults/random.js';
 import { DeviceSocket } from './support/device-socket.js';
 import { plantBug, type Plant } from './support/planted.js';
-import { until, type ServiceProcess } from './support/processes.js';
+import { until } from './support/processes.js';
 import { TestRedis } from './support/redis.js';
 import type { ShadowDocument } from './support/shadow-client.js';
 import { ShadowHistory } from './faults/history/shadow-fold.js';
+import { Supervision } from './support/supervision.js';
 import { ShadowLoad } from './support/shadow-load.js';
 import { ShadowPipeline, type ShadowPipelineOptions } from './support/shadow-pipeline.js';
 
@@ -229,7 +230,8 @@ void test('Redis away for a while: shadow waits, catches up, loses nothing', asy
 void test('Redis that loses its last second gets it again', async (t) => {
   const redis = await startRedis(t);
   const pipeline = await ShadowPipeline.start(t, { redisUrl: redis.url, environment: { SHADOW_FLUSH: '20ms' } });
-  const supervision = keepRunning(t, pipeline.shadow);
+  const supervision = new Supervision(pipeline.shadow);
+  t.teardown(() => supervision.end());
   const device = makeDevice(t, pipeline.edge.url);
   device.connect();
   const report = (n: number): void => {
@@ -265,23 +267,6 @@ void test('Redis that loses its last second gets it again', async (t) => {
   t.strictSame(state, { reported: { n: 110, ...Object.fromEntries(keys) } });
   t.equal(version, 110);
 });
-
-/** Starts the service again whenever it ends, as `holdfast up` does. */
-function keepRunning(t: Test, service: ServiceProcess): { end(): Promise<void> } {
-  const supervision = { over: false };
-  const loop = (async () => {
-    while (!supervision.over) {
-      if (!service.running) service.spawn();
-      await sleep(20);
-    }
-  })();
-  const end = async (): Promise<void> => {
-    supervision.over = true;
-    await loop;
-  };
-  t.teardown(end);
-  return { end };
-}
 
 /** Kills shadow with -9 at random moments of its work, each time starting it again. */
 async function killShadow({ shadow }: ShadowPipeline, load: ShadowLoad, kills: number): Promise<void> {
