@@ -12,6 +12,7 @@ import { mountMissing } from './mount.js';
 import { longLine, NETWORK_FAULTS, networkMissing, runApart } from './network.js';
 import type { Outcome } from './outcome.js';
 import { losePower } from './power-loss.js';
+import { cutWrites, fullRedisDisk, meetRedisFault, readOnlyRedisDisk, REDIS_FAULTS } from './redis.js';
 import { losePartsOf } from './torn-files.js';
 
 export interface ClassOptions {
@@ -36,9 +37,10 @@ export const CLASS_MISSING: Readonly<Record<string, () => string | undefined>> =
   disks: () => mountMissing('ext4') ?? straceMissing(),
   network: networkMissing,
   database: () => mountMissing('tmpfs'),
+  redis: () => mountMissing('ext4'),
 };
 
-export const CLASSES: Readonly<Record<string, FaultClass>> = { points, power, disks, network, database };
+export const CLASSES: Readonly<Record<string, FaultClass>> = { points, power, disks, network, database, redis };
 
 /** Every crash point: each call of each service, killed and failed. */
 async function* points({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
@@ -126,6 +128,18 @@ async function* database({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> 
     () => deviceClocks(),
     ...Object.keys(DATABASE_FAULTS).map((name) => () => meetDatabaseFault(name, OUTAGE_MS)),
     () => meetDatabaseFault('the table locked', SILENCE_MS),
+  ];
+  yield* each(all, deadlineMs);
+}
+
+async function* redis({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
+  const all = [
+    ...Object.keys(REDIS_FAULTS).map((name) => () => meetRedisFault(name, OUTAGE_MS)),
+    () => cutWrites(20),
+    () => fullRedisDisk('everysec', OUTAGE_MS),
+    () => fullRedisDisk('always', OUTAGE_MS),
+    () => readOnlyRedisDisk(OUTAGE_MS),
+    () => meetRedisFault('Redis silent (SIGSTOP)', SILENCE_MS),
   ];
   yield* each(all, deadlineMs);
 }
