@@ -13,6 +13,8 @@ export interface FleetOptions {
   readonly turnRecords?: number;
   /** The clock of a device, ms since 1970; absent: the machine's. */
   readonly timeMs?: (device: number, seq: number) => number;
+  /** What a device shows to the edge. */
+  readonly token?: (deviceId: string) => string;
   /** The bound of the wait before a reconnect, default 500. */
   readonly maxBackoffMs?: number;
 }
@@ -43,12 +45,14 @@ export class Fleet {
     count: number,
     private readonly options: FleetOptions = {},
   ) {
-    const { prefix = 'fleet', maxBackoffMs = 500 } = options;
+    const { prefix = 'fleet', maxBackoffMs = 500, token } = options;
     this.devices = Array.from({ length: count }, (_, index) => {
       const protocol = index % 2 === 0 ? 'json' : 'binary';
+      const id = `${prefix}-${index + 1}`;
       const device = new Device({
         url: edgeUrl,
-        id: `${prefix}-${index + 1}`,
+        id,
+        token: token?.(id),
         protocol,
         minBackoffMs: 50,
         maxBackoffMs,
