@@ -5,6 +5,7 @@
  *   edge released ≤ router's source     router's cursor ≤ position committed by storage     router released ≤ cursor
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { messageOf } from '../../../shared/errors.js';
 import { databaseFault, Session } from '../../../shared/database.js';
 import { comparePositions, formatPosition, START, type Position } from '../../../shared/position.js';
 import type { QueueReader } from '../../../shared/queue/reader.js';
@@ -105,7 +106,8 @@ export class PositionWatch {
       );
       return rows[0] === undefined ? START : { epoch: Number(rows[0].epoch), offset: Number(rows[0].offset) };
     } catch (error) {
-      if (databaseFault(error) !== 'connection') throw error;
+      // One of the faults is a statement_timeout, which meets everybody.
+      if (databaseFault(error) !== 'connection' && !messageOf(error).includes('statement timeout')) throw error;
       this.#session?.destroy();
       this.#session = undefined;
       return undefined;
