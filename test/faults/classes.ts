@@ -115,7 +115,7 @@ async function* network({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
   const all = [
     ...Object.keys(NETWORK_FAULTS).map((name) => apart(name, OUTAGE_MS)),
     () => longLine(200, OUTAGE_MS),
-    ...silent.map((name) => apart(name, SILENCE_MS)),
+    ...silent.map((name) => () => forLong(apart(name, SILENCE_MS)())),
   ];
   try {
     yield* each(all, deadlineMs);
@@ -132,7 +132,7 @@ async function* database({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> 
     () => jumpingClocks(2 * OUTAGE_MS),
     () => deviceClocks(),
     ...Object.keys(DATABASE_FAULTS).map((name) => () => meetDatabaseFault(name, OUTAGE_MS)),
-    () => meetDatabaseFault('the table locked', SILENCE_MS),
+    () => forLong(meetDatabaseFault('the table locked', SILENCE_MS)),
   ];
   yield* each(all, deadlineMs);
 }
@@ -144,9 +144,14 @@ async function* redis({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
     () => fullRedisDisk('everysec', OUTAGE_MS),
     () => fullRedisDisk('always', OUTAGE_MS),
     () => readOnlyRedisDisk(OUTAGE_MS),
-    () => meetRedisFault('Redis silent (SIGSTOP)', SILENCE_MS),
+    () => forLong(meetRedisFault('Redis silent (SIGSTOP)', SILENCE_MS)),
   ];
   yield* each(all, deadlineMs);
+}
+
+async function forLong(meeting: Promise<Outcome>): Promise<Outcome> {
+  const outcome = await meeting;
+  return { ...outcome, fault: `${outcome.fault}, for ${SILENCE_MS / 1_000} s` };
 }
 
 /** One after the other. A fault that cannot be gone through to its end is one that was found. */
