@@ -85,6 +85,8 @@ export class LinkEnd {
 export interface Link {
   readonly a: LinkEnd;
   readonly b: LinkEnd;
+  /** Takes it away. What the kernel does with it when a host ends, it does some time later. */
+  remove(): void;
 }
 
 /** Joins two hosts. @param number of the link's network, that no other link has */
@@ -98,5 +100,5 @@ export function join(a: Host, b: Host, number: number): Link {
     if (host !== Host.own) Host.own.shell(`ip link set ${device} netns ${host.pid}`);
     host.shell(`ip addr add ${address}/24 dev ${device} && ip link set ${device} up`);
   }
-  return { a: ends[0], b: ends[1] };
+  return { a: ends[0], b: ends[1], remove: () => a.shell(`ip link del ${ends[0].device}`) };
 }

@@ -60,6 +60,8 @@ export class Line {
     const here = options.hosts === undefined ? '127.0.0.1' : '0.0.0.0';
     const environment = {
       EDGE_LISTEN: `${here}:${edge}`,
+      EDGE_UDP_LISTEN: 'off',
+      EDGE_MQTT_LISTEN: 'off',
       EDGE_ADMIN_LISTEN: `${here}:${edgeAdmin}`,
       EDGE_QUEUE: queues.edge,
       EDGE_ROUTER: routerUrl((await proxy?.(intake)) ?? intake),

@@ -11,12 +11,15 @@ const skip = networkMissing() ?? false;
 /** Some of them; the long run has them all, and for longer. */
 const FAULTS = ['router → edge cut one way', 'the router has another address', 'a live client that never reads'];
 const FOR_MS = 1_500;
+/** Four services start on a machine that may have more to do. */
+const TIMEOUT_MS = 120_000;
 
-void test('whatever a network does, what was acked arrives once', { skip }, async (t) => {
-  const outcomes = await runApart(FAULTS, FOR_MS, join(testDirectory(t), 'hosts'));
-  for (const { fault, lines } of outcomes) t.same(lines, [], fault);
-  t.equal(outcomes.length, FAULTS.length);
-});
+for (const fault of FAULTS) {
+  void test(`with ${fault}, what was acked arrives once`, { skip, timeout: TIMEOUT_MS }, async (t) => {
+    const [outcome] = await runApart([fault], FOR_MS, join(testDirectory(t), 'hosts'));
+    t.same(outcome?.lines, []);
+  });
+}
 
 void test('a long line delays what was acked, and that is all', async (t) => {
   t.same((await longLine(100, FOR_MS)).lines, []);

@@ -175,7 +175,7 @@ export async function meetFault(name: string, forMs: number, hostsFile: string):
       edge: { launcher: hosts.edge.launcher, address: toEdge.b.address },
       router: { launcher: hosts.router.launcher, address: toRouter.b.address },
     },
-    environment: { EDGE_DEVICE_SECRET: SECRET, EDGE_UDP_LISTEN: 'off', EDGE_MQTT_LISTEN: 'off' },
+    environment: { EDGE_DEVICE_SECRET: SECRET },
   });
   const [livePort, liveAdmin] = (await freePorts(2)) as [number, number];
   const live = new ServiceProcess(
@@ -205,6 +205,7 @@ export async function meetFault(name: string, forMs: number, hostsFile: string):
     });
   } finally {
     await live.end();
+    for (const link of [...Object.values(links), published, toEdge, toRouter, toLive]) link.remove();
     for (const host of Object.values(hosts)) await host.end();
   }
 }
@@ -229,10 +230,10 @@ async function onLine(
   edgeUrl: string,
   fault: (fleet: Fleet) => Promise<void>,
 ): Promise<Outcome> {
-  await line.begin();
   const token = (deviceId: string): string => deviceToken(SECRET, deviceId);
   const fleet = new Fleet(edgeUrl, 10, { prefix: 'network', turnRecords: 2, token });
   try {
+    await line.begin();
     fleet.send(10);
     await fleet.flushed();
     await fleet.during(fault(fleet));
