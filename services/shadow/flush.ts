@@ -187,7 +187,7 @@ export class Flush {
       const things: ThingWrite[] = [];
       // The write before this one has ended.
       this.#values.reuse();
-      for (const { value: thing } of group.things) {
+      for (const { value: thing } of group.inOrder()) {
         things.push({ thing: thing.id, value: encodeThing(thing, this.#values), entry: thing.entry() });
         if (things.length % ENCODED_A_TURN === 0) await nextTurn();
       }
