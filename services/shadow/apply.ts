@@ -21,6 +21,7 @@ import { isJsonObject } from './json.js';
 import { NO_ROW } from './report-rows.js';
 import { RequestError } from './request-error.js';
 import { readResult, type Results } from './results.js';
+import { RowFinder } from './row-finder.js';
 import type { DocumentLimits, Thing } from './thing.js';
 import type { Things } from './things.js';
 
@@ -40,7 +41,7 @@ const ID_LENGTH_BEFORE_ID = RECORD_HEADER_BYTES - 5;
 
 interface Needs {
   /** For each record of a batch, in their order: the row that takes it, or NO_ROW. */
-  readonly rows: number[];
+  readonly rows: Int32Array;
   /** And its thing, where it has no row and all are in memory. */
   readonly slots: (Slot<Thing> | undefined)[];
   /** What the batch needs in memory and is not there. */
@@ -53,12 +54,14 @@ interface Needs {
 export class Apply implements Part {
   readonly name = 'apply';
   readonly #state: StateLog;
+  readonly #finder: RowFinder;
   #through = START;
   #queueId = '';
   #stopped = false;
 
   constructor(private readonly options: ApplyOptions) {
     this.#state = new StateLog(options.log, 'applying');
+    this.#finder = new RowFinder(options.things.rows);
   }
 
   start(): Promise<void> {
@@ -117,22 +120,22 @@ export class Apply implements Part {
 
   #needs(batch: Buffer): Needs {
     const { things } = this.options;
-    const needs: Needs = { rows: [], slots: [], things: new Set(), commands: new Set(), hasTelemetry: false };
+    const rows = this.#finder.find(batch);
+    const needs: Needs = { rows, slots: [], things: new Set(), commands: new Set(), hasTelemetry: false };
     const cursor = new RecordCursor(batch);
     let last: Slot<Thing> | undefined;
     let lastStart = 0;
     while (cursor.next()) {
       const { deviceIdStart: start, payloadStart: end } = cursor;
-      const row = cursor.kind === Kind.report ? things.rows.find(batch, start, end) : NO_ROW;
-      needs.rows.push(row);
+      const hasRow = cursor.kind === Kind.report && rows[needs.slots.length] !== NO_ROW;
       // A device that empties its buffer sends many in a row.
-      if (row === NO_ROW && (last === undefined || !isSame(batch, lastStart, start, end - start))) {
+      if (!hasRow && (last === undefined || !isSame(batch, lastStart, start, end - start))) {
         const id = cursor.deviceId;
         last = things.find(id);
         lastStart = start;
         if (last === undefined) needs.things.add(id);
       }
-      needs.slots.push(row === NO_ROW ? last : undefined);
+      needs.slots.push(hasRow ? undefined : last);
       if (cursor.kind === Kind.telemetry) needs.hasTelemetry = true;
       if (cursor.kind !== Kind.result) continue;
       const result = readResult(parse(batch, cursor));
@@ -167,7 +170,7 @@ export class Apply implements Part {
       const { receivedMs, payloadStart, payloadEnd } = cursor;
       const timeMs = Math.min(cursor.timeMs, receivedMs);
       if (receivedMs < oldestMs) oldestMs = receivedMs;
-      const row = rows[index]!;
+      const row = cursor.kind === Kind.report ? rows[index]! : NO_ROW;
       if (row !== NO_ROW && things.rows.put(row, batch, payloadStart, payloadEnd, timeMs)) continue;
       // What has a row is about to be written, and therefore in memory.
       const slot = slots[index] ?? things.find(cursor.deviceId)!;

@@ -20,6 +20,8 @@ import type { ReportTemplate } from './report-template.js';
 export const NO_ROW = 0;
 
 const UNIT_BYTES = 8;
+/** Of the processor's caches. */
+const UNITS_OF_LINE = 8;
 /** In units: 256 KiB at first, 64 MiB at most; reports that find no room are merged at once. */
 const FIRST_UNITS = 2 ** 15;
 const MAX_UNITS = 2 ** 23;
@@ -52,16 +54,37 @@ export class ReportRows {
   /** A report is read here first, because one that cannot be read to its end must change nothing. */
   #read = new Float64Array(64);
 
-  /** The open row of the device whose id lies in a batch, or NO_ROW. */
-  find(batch: Buffer, idStart: number, idEnd: number): number {
+  /**
+   * The open row of the device whose id lies in a batch, or NO_ROW.
+   * @param hash of the id, by hashOf()
+   */
+  find(batch: Buffer, idStart: number, idEnd: number, hash: number): number {
     const index = this.#index;
-    const hash = hashOf(batch, idStart, idEnd);
     for (let place = hash << 1; ; place += 2) {
       place &= index.length - 1;
       const row = index[place + 1]!;
       if (row === NO_ROW) return NO_ROW;
       if (index[place] === hash && this.#isOf(row, batch, idStart, idEnd)) return this.isOpen(row) ? row : NO_ROW;
     }
+  }
+
+  /** Most likely the row of an id with this hash; NO_ROW where there is none for sure. */
+  guess(hash: number): number {
+    const index = this.#index;
+    const mask = index.length - 1;
+    let place = (hash << 1) & mask;
+    while (index[place] !== hash && index[place + 1] !== NO_ROW) place = (place + 2) & mask;
+    return index[place + 1]!;
+  }
+
+  /** Reads where the index holds a hash: for row-finder.ts. */
+  readIndex(hash: number): number {
+    return this.#index[(hash << 1) & (this.#index.length - 1)]!;
+  }
+
+  /** Reads two lines of a row: for row-finder.ts. */
+  readRow(row: number): number {
+    return this.#words[2 * row]! ^ this.#words[2 * (row + UNITS_OF_LINE)]!;
   }
 
   /**
@@ -158,7 +181,8 @@ export class ReportRows {
 
   #allot(units: number): number {
     const row = this.#end;
-    if (row + units > this.#doubles.length) {
+    // A line is left after the last row, so that readRow() stays within.
+    if (row + units + UNITS_OF_LINE > this.#doubles.length) {
       if (2 * this.#doubles.length > MAX_UNITS || units > this.#doubles.length) return NO_ROW;
       const doubles = new Float64Array(2 * this.#doubles.length);
       doubles.set(this.#doubles);
@@ -197,7 +221,8 @@ export class ReportRows {
   }
 }
 
-function hashOf(bytes: Buffer, start: number, end: number): number {
+/** The hash of a device's id. */
+export function hashOf(bytes: Buffer, start: number, end: number): number {
   let hash = HASH_START;
   for (let at = start; at < end; at++) hash = Math.imul(hash ^ bytes[at]!, HASH_PRIME);
   hash = Math.imul(hash ^ (hash >>> 15), HASH_MIX);
