@@ -17,7 +17,7 @@ export class RowFinder {
   readonly #hashes = new Int32Array(STEP);
   #found = new Int32Array(STEP);
   /** Of what was only read to have it read; kept, or else the compiler would leave it out. */
-  #read = 0;
+  read = 0;
 
   constructor(private readonly rows: ReportRows) {}
 
@@ -51,9 +51,10 @@ export class RowFinder {
     for (let at = 0; at < count; at++) read ^= rows.readIndex(hashes[at]!);
     for (let at = 0; at < count; at++) found[from + at] = rows.guess(hashes[at]!);
     for (let at = 0; at < count; at++) read ^= rows.readRow(found[from + at]!);
-    this.#read = read;
+    this.read = read;
     for (let at = 0; at < count; at++) {
-      if (found[from + at] !== NO_ROW) found[from + at] = rows.find(batch, this.#starts[at]!, this.#ends[at]!, hashes[at]!);
+      if (found[from + at] !== NO_ROW)
+        found[from + at] = rows.find(batch, this.#starts[at]!, this.#ends[at]!, hashes[at]!);
     }
   }
 
