@@ -26,8 +26,8 @@ import { ValueWriter } from './value-writer.js';
 export interface FlushOptions {
   readonly store: Store;
   readonly flushMs: number;
-  /** True while so many things wait to be written that no more records may be applied. */
-  readonly isFull: () => boolean;
+  /** A group with more things takes no more records: so many are written once however much they say. */
+  readonly maxThings: number;
   readonly log: Logger;
   readonly metrics: ThingsMetrics;
   /** Called with every group that is written, before those who wait for it are told. */
@@ -49,7 +49,7 @@ export class Flush {
   readonly #acks = new Set<NodeJS.Timeout>();
   readonly #state: StateLog;
   readonly #wake = new Signal();
-  readonly #room = new Signal();
+  readonly #taken = new Signal();
   /** Values of the group that is being written. */
   readonly #values = new ValueWriter(true);
   /** What the things of the group that is forming have reported. */
@@ -102,7 +102,7 @@ export class Flush {
   stop(): void {
     this.#stopped = true;
     this.#wake.fire();
-    this.#room.fire();
+    this.#taken.fire();
   }
 
   /** Forgets what it still meant to ack: it comes again. */
@@ -148,7 +148,7 @@ export class Flush {
   async room(): Promise<void> {
     while (this.#isLarge && !this.#stopped) {
       this.now();
-      await this.#room.wait(ROOM_CHECK_MS);
+      await this.#taken.wait(ROOM_CHECK_MS);
     }
   }
 
@@ -159,7 +159,7 @@ export class Flush {
   }
 
   get #isLarge(): boolean {
-    return this.options.isFull() || this.#group.bytes >= MAX_GROUP_BYTES;
+    return this.#group.things.length > this.options.maxThings || this.#group.bytes >= MAX_GROUP_BYTES;
   }
 
   /** @returns false where it was stopped before the group was written */
@@ -171,7 +171,7 @@ export class Flush {
     const group = this.#group;
     if (group.isEmpty) return true;
     this.#group = new Group();
-    this.#room.fire();
+    this.#taken.fire();
     const stopTimer = this.options.metrics.flushSeconds.startTimer();
     const change = await this.#encode(group);
     if (!(await this.#write(change, group))) return false;
@@ -235,7 +235,6 @@ export class Flush {
       this.#ack(through);
     }
     onWritten(group);
-    this.#room.fire();
     for (const { resolve } of group.waiters) resolve();
   }
 

@@ -26,7 +26,7 @@ import type { PutCommand, ThingsApi } from './things-api.js';
 
 export interface ThingsOptions {
   readonly store: Store;
-  /** Things that are kept in memory, beside as many at most that wait to be written. */
+  /** Things that are kept in memory; half as many may wait to be written. */
   readonly hotThings: number;
   readonly flushMs: number;
   readonly registry: Registry;
@@ -67,7 +67,7 @@ export class Things implements ThingsApi, Part {
     this.metrics = new ThingsMetrics(registry, gauges);
     this.#flush = new Flush({
       ...options,
-      isFull: () => this.#things.pinned > hotThings,
+      maxThings: hotThings / 2,
       metrics: this.metrics,
       onWritten: (group) => this.#written(group),
     });
