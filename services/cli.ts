@@ -1,5 +1,9 @@
-#!/usr/bin/env node
-/** The `holdfast` command: what every subcommand is for, with examples; the work is done in the rooms beside. */
+#!/usr/bin/env -S node --title=holdfast------------------------------------------------------------------------
+/**
+ * The `holdfast` command: what every subcommand is for, with examples; the work is done in the rooms beside.
+ *
+ * A process's title can be as long as its command line was: the option above makes room for what services say there.
+ */
 import { Command } from 'commander';
 import { describeFields, type Fields } from '../shared/config.js';
 import { HoldfastError, messageOf } from '../shared/errors.js';
@@ -118,6 +122,8 @@ program.addCommand(
   }),
 );
 
+// As the services name themselves later, when they have more to say (shared/title.ts).
+process.title = `holdfast-${process.argv.slice(2).join(' ')}`;
 try {
   await program.parseAsync();
 } catch (error) {

@@ -97,6 +97,21 @@ void test('a refusal makes it attach again, and it goes on where it was', async 
   t.strictSame(acks.at(-1), { type: 'ack', position: positionOf(2) });
 });
 
+void test('a reply that is lost is waited for no longer where the clock is set back by an hour', async (t) => {
+  const [router, consumer] = await connect(t);
+  const fetches = router.count('fetch');
+  router.isSilent = true;
+  router.head = 2;
+  await router.publishHead();
+  await until(() => router.count('fetch') > fetches);
+  const { now } = Date;
+  t.teardown(() => (Date.now = now));
+  Date.now = () => now() - 3_600_000;
+  router.isSilent = false;
+  await consumer.untilRecords(2);
+  t.strictSame(consumer.seqs, upTo(2));
+});
+
 void test('a read of little brings at least a batch, and a stop ends the read that waits', async (t) => {
   const router = await FakeRouter.start();
   t.teardown(() => router.stop());

@@ -492,6 +492,26 @@ const faults: readonly (readonly [what: string, change: Change, problem: RegExp]
     /edge:7300 is for others, who are not let in/,
   ],
   [
+    'MQTT shut out',
+    (o) => dropLast(policy(o, 'edge')['ingress']![0]!['ports']!),
+    /edge:1883 is for others, who are not let in/,
+  ],
+  [
+    'connections let in where datagrams come',
+    (o) => set(policy(o, 'edge')['ingress']![0]!['ports']![1]!, 'protocol', 'TCP'),
+    /edge:5000 is for others, who are not let in/,
+  ],
+  [
+    'MQTT without an address',
+    (o) => dropLast(find(o, 'Service', 'devices')['spec']!['ports']!),
+    /edge:1883 is for others, and has no address/,
+  ],
+  [
+    'no load balancer',
+    (o) => set(find(o, 'Service', 'devices')['spec']!, 'type', undefined),
+    /edge:7300 is for others, and has no address/,
+  ],
+  [
     'a way to the internet',
     (o) =>
       append(policy(o, 'storage')['egress']!, {

@@ -1,18 +1,6 @@
-/** What the ingest promises holds over every protocol. */
+/** What the ingest promises holds over every protocol; mqtt-ingest.test.ts has those of MQTT. */
 import { test } from 'tap';
 import { INGEST_CLIENTS } from './support/ingest-clients.js';
-import { INGEST_CONFORMANCE } from './support/ingest-conformance.js';
+import { testIngest } from './support/ingest-conformance.js';
 
-for (const client of INGEST_CLIENTS) {
-  void test(client.protocol, async (t) => {
-    // Side by side: each has an edge of its own, and waits for it most of the time.
-    await Promise.all(
-      INGEST_CONFORMANCE.filter(({ needsConnections }) => client.hasConnections || !needsConnections).map(
-        async ({ promise, run }) => {
-          await run(client);
-          t.pass(promise);
-        },
-      ),
-    );
-  });
-}
+for (const client of INGEST_CLIENTS) void test(client.protocol, (t) => testIngest(t, client));

@@ -1,5 +1,6 @@
 /** Boards and alert rules ask for what is there: each query is put to a real Prometheus or PostgreSQL beside a pipeline. */
 import { execFile, execFileSync, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,11 +10,15 @@ import { promisify } from 'node:util';
 import { test, type Test } from 'tap';
 import { parse, stringify } from 'yaml';
 import { Device } from '../shared/device.js';
+import { packagePath } from '../shared/paths.js';
+import type { TestRecord } from './support/deliveries.js';
 import { LiveClient } from './support/live.js';
 import { freePort } from './support/ports.js';
+import { TestPostgres } from './support/postgres.js';
 import { until } from './support/processes.js';
 import { ShadowPipeline } from './support/shadow-pipeline.js';
-import { query } from './support/storage.js';
+import { batch, query, TestStorage, TIME } from './support/storage.js';
+import { needsTimescale, refreshMinutes, timescaleDatabase } from './support/timescale.js';
 
 interface Target {
   readonly expr?: string;
@@ -47,6 +52,24 @@ const TARGETS = readdirSync(join(FOLDER, 'dashboards')).flatMap((name) => {
   );
   return [...variables, ...panels] as (Target & { readonly name: string })[];
 });
+
+const HOUR_MS = 3_600_000;
+const DAY_MS = 24 * HOUR_MS;
+
+/** The queries of the database as Grafana sends them, with what it puts in place of its macro and the variable. */
+function queriesOf(device: string, fromMs: number, toMs: number): { readonly name: string; readonly sql: string }[] {
+  const [from, to] = [fromMs, toMs].map((timeMs) => new Date(timeMs).toISOString());
+  const queries = TARGETS.flatMap(({ name, rawSql }) => {
+    if (rawSql === undefined) return [];
+    const sql = rawSql
+      .replace(/\$__timeFilter\((\w+)\)/g, `$1 BETWEEN '${from}' AND '${to}'`)
+      .replaceAll('${device:sqlstring}', `'${device}'`);
+    return [{ name, sql }];
+  });
+  const unknown = queries.find(({ sql }) => sql.includes('$'));
+  if (unknown !== undefined) throw new Error(`${unknown.name}: a macro that this test does not know: ${unknown.sql}`);
+  return queries;
+}
 
 const installed = ['prometheus', 'promtool'].every((command) => {
   try {
@@ -138,7 +161,9 @@ void test('alerts are raised when they should be, and not when all is well', opt
 });
 
 void test('every query of boards and rules is answered', options, async (t) => {
-  const pipeline = await ShadowPipeline.start(t, { storage: true, live: true });
+  // The counters of UDP are those of its endpoint.
+  const environment = { EDGE_UDP_LISTEN: `127.0.0.1:${await freePort()}` };
+  const pipeline = await ShadowPipeline.start(t, { storage: true, live: true, environment });
   const client = await LiveClient.connect(pipeline.live!.url);
   t.teardown(() => client.close());
   await client.say({ subscribe: '*' });
@@ -185,7 +210,7 @@ void test('every query of boards and rules is answered', options, async (t) => {
     ...ALERTS.map(({ alert, expr }) => ({ name: alert, expr: expr.replace(/ (==|>=|>) [\d.]+/g, '') })),
   ];
   let unanswered = expressions;
-  const deadline = Date.now() + 60_000;
+  const deadline = Date.now() + 200_000;
   while (unanswered.length > 0 && Date.now() < deadline) {
     device.send({ temperature: 20 });
     await device.flushed();
@@ -201,12 +226,65 @@ void test('every query of boards and rules is answered', options, async (t) => {
     pipeline.databaseUrl,
     `insert into devices values ('press-1', 'press', 'hall', 1, 2) on conflict do nothing`,
   );
-  for (const { name, rawSql } of TARGETS) {
-    if (rawSql === undefined) continue;
-    const sql = rawSql
-      .replace(/\$__timeFilter\((\w+)\)/g, `$1 BETWEEN now() - interval '1 hour' AND now() + interval '1 hour'`)
-      .replaceAll('${device:sqlstring}', `'press-1'`);
-    t.notMatch(sql, /\$/, `${name}: no macro is left`);
+  const now = Date.now();
+  for (const { name, sql } of queriesOf('press-1', now - HOUR_MS, now + HOUR_MS)) {
     t.ok((await query(pipeline.databaseUrl, sql)).length > 0, name);
   }
 });
+
+void test('on TimescaleDB the queries of the database are answered as on PostgreSQL', needsTimescale, async (t) => {
+  const postgres = await TestPostgres.start();
+  t.teardown(() => postgres.stop());
+  const timescale = await timescaleDatabase(t);
+  const old = TIME - 10 * DAY_MS;
+  for (const url of [postgres.url, timescale]) {
+    const storage = await TestStorage.start(url, { timescale: 'auto' });
+    t.teardown(() => storage.stop());
+    await query(url, `insert into devices values ('press-1', 'press', 'hall', 1, 2), ('press-2', 'press', null, 3, 4)`);
+    const first = [...readings('press-1', 1, old), ...readings('press-2', 1, old)];
+    storage.source.push(batch(1, first));
+    await storage.source.untilAcked(1);
+    if (url === timescale) {
+      // What is old is compressed and its minutes are materialized; what comes after is neither.
+      await refreshMinutes(url);
+      await query(url, `select compress_chunk(c) from show_chunks('telemetry') c`);
+    }
+    storage.source.push(batch(2, [...readings('press-1', 1_000, TIME), ...readings('press-2', 1_000, TIME)]));
+    await storage.source.untilAcked(2);
+  }
+  const chunks = `select is_compressed from timescaledb_information.chunks where hypertable_name = 'telemetry' order by range_start`;
+  t.strictSame(await query(timescale, chunks), [{ is_compressed: true }, { is_compressed: false }]);
+  const reader = await makeReader(t, timescale);
+  await t.rejects(query(reader, 'delete from telemetry'), { message: /permission denied/ });
+  for (const from of [old, TIME]) {
+    for (const { name, sql } of queriesOf('press-1', from, TIME + HOUR_MS)) {
+      const rows = await query(reader, sql);
+      t.ok(rows.length > 0, name);
+      t.strictSame(rows, await query(postgres.url, sql), `${name}: the same rows`);
+    }
+  }
+  const newest = queriesOf('press-1', old, TIME).filter(({ sql }) => sql.includes('telemetry_minute'));
+  t.equal(newest.length, 2);
+  for (const { name, sql } of newest) t.equal((await query(timescale, sql)).length, 3, `${name}: two minutes and one`);
+});
+
+/** Makes the role by which Grafana reads, as the deployments make it. @returns the database's URL for it */
+async function makeReader(t: Test, databaseUrl: string): Promise<string> {
+  const script = readFileSync(packagePath('k8s', 'database', '100_reader.sh'), 'utf8');
+  const sql = /<<'SQL'\n([^]*)\nSQL/.exec(script)![1]!;
+  const name = `reader_${randomUUID()}`;
+  await query(databaseUrl, sql.replaceAll(':"reader"', `"${name}"`).replaceAll(":'password'", `'${name}'`));
+  t.teardown(() => query(databaseUrl, `drop role "${name}"`));
+  const url = new URL(databaseUrl);
+  url.username = url.password = name;
+  return url.href;
+}
+
+/** 90 records, one a second. */
+function readings(device: string, firstSeq: number, fromMs: number): TestRecord[] {
+  return Array.from({ length: 90 }, (_, index) => {
+    // The two devices never speak at the same time, so that the order of the newest readings is one.
+    const timeMs = fromMs + index * 1_000 + (device === 'press-1' ? 0 : 500);
+    return { device, seq: firstSeq + index, timeMs, receivedMs: timeMs + 250, payload: `{"value":${index}}` };
+  });
+}

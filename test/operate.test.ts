@@ -1,4 +1,6 @@
 /** An operator's hands on a running pipeline: `holdfast status` and `holdfast queue rewind`. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import t from 'tap';
 import { edgeFields } from '../services/edge/config.js';
 import { liveFields } from '../services/live/config.js';
@@ -9,7 +11,9 @@ import { shadowFields } from '../services/shadow/config.js';
 import { statusFields } from '../services/status/command.js';
 import type { Status } from '../services/status/status.js';
 import { storageFields } from '../services/storage/config.js';
+import { inheritedEnvironment } from '../shared/config.js';
 import { Device } from '../shared/device.js';
+import { packagePath } from '../shared/paths.js';
 import { runHoldfast, type Ended } from './support/holdfast.js';
 import { Pipeline } from './support/pipeline.js';
 import { until } from './support/processes.js';
@@ -17,6 +21,27 @@ import { countRows, query } from './support/storage.js';
 
 const ROUNDS = 20;
 const ROUND_RECORDS = 50;
+
+/** Runs `holdfast status --watch` until it has written so many lines, and interrupts it as Ctrl-C does. */
+async function watch(
+  environment: Readonly<Record<string, string>>,
+  words: readonly string[],
+  count: number,
+): Promise<{ readonly code: number | null; readonly lines: readonly string[] }> {
+  const cli = packagePath('dist', 'services', 'cli.js');
+  const env = { ...inheritedEnvironment(), ...environment };
+  const watching = spawn(process.execPath, [cli, 'status', '--watch', ...words], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const closed = once(watching, 'close') as Promise<[number | null]>;
+  let text = '';
+  watching.stdout.on('data', (chunk: Buffer) => (text += chunk.toString()));
+  await until(() => text.split('\n').length > count);
+  watching.kill('SIGINT');
+  const [code] = await closed;
+  return { code, lines: text.trimEnd().split('\n') };
+}
 
 void t.test('status and rewind know services by the keys and defaults that these have', (t) => {
   const admin = [edgeFields, routerFields, shadowFields, liveFields].map(({ adminListen }) => adminListen);
@@ -75,6 +100,17 @@ await t.test('status tells of every hop, and rewind has storage read again', asy
   const table = await run('status', '--interval', '20ms', '--only', 'edge,storage');
   t.match(table.stdout, /^service +state +in\/s +out\/s +backlog +bytes +oldest +lag\nedge +ready .*\nstorage +ready /);
   t.equal((await status()).code, 1, 'shadow and live are not there');
+  const edgeAdmin = `127.0.0.1:${edge.adminPort}`;
+  const edges = await status('--only', 'edge', '--edge', edgeAdmin, '--edge', '127.0.0.1:1');
+  t.match(edges.status, {
+    hops: [
+      { address: edgeAdmin, state: 'ready' },
+      { address: '127.0.0.1:1', state: 'away' },
+    ],
+  });
+  const watched = await watch(environment, ['--only', 'edge,router,storage', '--json', '--interval', '20ms'], 3);
+  t.equal(watched.code, 0, 'interrupted while all is well');
+  for (const line of watched.lines) t.match(JSON.parse(line), { ready: true, lagBatches: { storage: 0 } });
 
   const busy = await run('queue', 'rewind', 'storage', '--to', middle);
   t.equal(busy.code, 1);

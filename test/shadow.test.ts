@@ -5,11 +5,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { test, type Test } from 'tap';
 import { Device, type DeviceOptions } from '../shared/device.js';
 import { DeviceSocket } from './support/device-socket.js';
-import { until, type ServiceProcess } from './support/processes.js';
+import { until } from './support/processes.js';
 import { TestRedis } from './support/redis.js';
 import type { ShadowDocument } from './support/shadow-client.js';
 import { ShadowLoad } from './support/shadow-load.js';
 import { ShadowPipeline, untilApplied } from './support/shadow-pipeline.js';
+import { Supervision } from './support/supervision.js';
 
 const THING = 'press-1';
 
@@ -213,7 +214,8 @@ void test('Redis away for a while: shadow waits, catches up, loses nothing', asy
 void test('Redis that loses its last second gets it again', async (t) => {
   const redis = await startRedis(t);
   const pipeline = await ShadowPipeline.start(t, { redisUrl: redis.url, environment: { SHADOW_FLUSH: '20ms' } });
-  const supervision = keepRunning(t, pipeline.shadow);
+  const supervision = new Supervision(pipeline.shadow);
+  t.teardown(() => supervision.end());
   const device = makeDevice(t, pipeline.edge.url);
   device.connect();
   const report = (n: number): void => {
@@ -249,20 +251,3 @@ void test('Redis that loses its last second gets it again', async (t) => {
   t.strictSame(state, { reported: { n: 110, ...Object.fromEntries(keys) } });
   t.equal(version, 110);
 });
-
-/** Starts the service again whenever it ends, as `holdfast up` does. */
-function keepRunning(t: Test, service: ServiceProcess): { end(): Promise<void> } {
-  const supervision = { over: false };
-  const loop = (async () => {
-    while (!supervision.over) {
-      if (!service.running) service.spawn();
-      await sleep(20);
-    }
-  })();
-  const end = async (): Promise<void> => {
-    supervision.over = true;
-    await loop;
-  };
-  t.teardown(end);
-  return { end };
-}

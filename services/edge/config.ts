@@ -38,6 +38,7 @@ export const edgeFields = {
   acceptRate: integer('EDGE_ACCEPT_RATE', 2_000, 1, 1_000_000, 'connections let in a second'),
   acceptBurst: integer('EDGE_ACCEPT_BURST', 2_000, 1, 1_000_000, 'connections let in at once after a quiet time'),
   requestRate: integer('EDGE_REQUEST_RATE', 50_000, 1, 10_000_000, 'HTTP requests with records served a second'),
+  connectTimeoutMs: duration('EDGE_CONNECT_TIMEOUT', '10s', 10, 600_000, "how long MQTT's CONNECT may take to come"),
   maxDevices: integer('EDGE_MAX_DEVICES', 100_000, 1, 10_000_000, 'connections open at a time'),
   retryAfterMs: duration('EDGE_RETRY_AFTER', '1s', 10, 600_000, 'the middle of what retry-after asks of a device'),
   validatePayloads: flag(

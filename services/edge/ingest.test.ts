@@ -52,8 +52,8 @@ function ingestFor(t: Test, limits: Partial<IngestOptions>, quotaBytes = 2 ** 30
   return { ingest, queue };
 }
 
-function take(ingest: Ingest, { session }: Heard, seq: number): boolean {
-  return ingest.take(session, Kind.telemetry, seq, 1, Date.now(), PAYLOAD, 0, PAYLOAD.length);
+function take(ingest: Ingest, { session }: Heard, seq: number, receivedMs = Date.now()): boolean {
+  return ingest.take(session, Kind.telemetry, seq, 1, receivedMs, PAYLOAD, 0, PAYLOAD.length);
 }
 
 void test('a record over the window is not taken: what was taken is committed and acked, then the session ends for want of room', async (t) => {
@@ -113,6 +113,15 @@ void test('what the queue refuses is not acked, is not counted any more, and its
   t.equal(queue.stats().records, 2);
   t.equal(ingest.takenBytes, 0);
   t.equal(device.session.unackedBytes, 0);
+});
+
+void test('a refusal of the queue does not outlast a clock that is set back by an hour', async (t) => {
+  const { ingest } = ingestFor(t, {}, 4_000);
+  const device = new Heard();
+  for (const seq of [1, 2, 3, 4]) t.ok(take(ingest, device, seq));
+  await ingest.stop();
+  t.match(device.words, [/^close no_room/]);
+  t.ok(take(ingest, new Heard(), 1, Date.now() - 3_600_000), 'the queue is asked again');
 });
 
 void test('records in flight of a session that closed are stored, and nothing is said to it', async (t) => {

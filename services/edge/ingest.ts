@@ -79,10 +79,17 @@ export class Ingest implements Part {
   ): boolean {
     const bytes = RECORD_HEADER_BYTES + session.idBytes.length + end - start;
     const full = this.#isFull(session, bytes, receivedMs);
-    if (full !== undefined) return this.#sendAway(session, full);
+    if (full !== undefined) return this.sendAway(session, full);
     this.#write(kind, session.idBytes, seq, timeMs, receivedMs, source, start, end);
     this.#share(session, seq, bytes);
     return true;
+  }
+
+  /** Takes nothing more from a device, and ends its session for want of room once what was taken is acked. */
+  sendAway(session: DeviceSession, room: Room): false {
+    this.metrics.rejected.inc({ reason: room });
+    session.closeWhenAcked(this.#noRoom(room));
+    return false;
   }
 
   /**
@@ -243,12 +250,6 @@ export class Ingest implements Part {
    * Takes nothing more from a device, and closes it once what was taken is acked: a frame that fills the window by itself
    * would otherwise be sent again, whole, for ever.
    */
-  #sendAway(session: DeviceSession, room: Room): false {
-    this.metrics.rejected.inc({ reason: room });
-    session.closeWhenAcked(this.#noRoom(room));
-    return false;
-  }
-
   #noRoom(room: Room): Ending {
     return { why: 'no_room', room, retryAfterMs: Math.round(this.options.retryAfterMs * (0.5 + Math.random())) };
   }

@@ -5,7 +5,8 @@ import { Counter, Gauge, Histogram, LATENCY_BUCKETS, startAtZero, type Registry 
 const REJECT_REASONS = [
   ...['bad_json', 'bad_record', 'bad_seq', 'bad_time', 'too_large', 'refused'],
   ...['window', 'memory', 'queue', 'presence'],
-  ...['bad_id', 'origin', 'subprotocol', 'no_credential', 'credential', 'max_devices', 'accept_rate', 'stopping'],
+  ...['bad_id', 'origin', 'subprotocol', 'no_credential', 'credential', 'max_devices', 'accept_rate', 'request_rate'],
+  ...['stopping', 'connect', 'protocol', 'topic', 'method', 'bad_length', 'content_type', 'content_encoding'],
 ];
 
 export class EdgeMetrics {
@@ -49,6 +50,7 @@ export class EdgeMetrics {
       labelNames: ['protocol'],
       registers,
     });
+    startAtZero(this.connectionsByProtocol, 'protocol', ['json', 'binary', 'mqtt-3.1.1', 'mqtt-5']);
     this.takeOvers = new Counter({
       name: 'holdfast_take_overs_total',
       help: 'sessions closed because the device opened another',

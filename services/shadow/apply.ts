@@ -10,7 +10,7 @@
  */
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { Kind, readBatchHeader, RECORD_HEADER_BYTES, RecordCursor } from '../../shared/batch.js';
-import type { DeliverySource } from '../../shared/delivery.js';
+import type { Delivery, DeliverySource } from '../../shared/delivery.js';
 import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
@@ -18,8 +18,10 @@ import { comparePositions, START } from '../../shared/position.js';
 import { StateLog } from '../../shared/state-log.js';
 import type { Slot } from './hot.js';
 import { isJsonObject } from './json.js';
+import { NO_ROW } from './report-rows.js';
 import { RequestError } from './request-error.js';
 import { readResult, type Results } from './results.js';
+import { RowFinder } from './row-finder.js';
 import type { DocumentLimits, Thing } from './thing.js';
 import type { Things } from './things.js';
 
@@ -38,8 +40,10 @@ const RETRY_MS = 200;
 const ID_LENGTH_BEFORE_ID = RECORD_HEADER_BYTES - 5;
 
 interface Needs {
-  /** The thing of each record of a batch, in their order, where all are in memory. */
-  readonly slots: Slot<Thing>[];
+  /** For each record of a batch, in their order: the row that takes it, or NO_ROW. */
+  readonly rows: Int32Array;
+  /** And its thing, where it has no row and all are in memory. */
+  readonly slots: (Slot<Thing> | undefined)[];
   /** What the batch needs in memory and is not there. */
   readonly things: Set<string>;
   readonly commands: Set<string>;
@@ -50,12 +54,14 @@ interface Needs {
 export class Apply implements Part {
   readonly name = 'apply';
   readonly #state: StateLog;
+  readonly #finder: RowFinder;
   #through = START;
   #queueId = '';
   #stopped = false;
 
   constructor(private readonly options: ApplyOptions) {
     this.#state = new StateLog(options.log, 'applying');
+    this.#finder = new RowFinder(options.things.rows);
   }
 
   start(): Promise<void> {
@@ -72,7 +78,7 @@ export class Apply implements Part {
 
   async #work(): Promise<void> {
     for (;;) {
-      const delivery = await this.options.source.read(READ_BYTES);
+      const delivery = await this.#read();
       if (delivery === undefined) return;
       if (delivery.queueId !== this.#queueId) this.#through = START;
       this.#queueId = delivery.queueId;
@@ -86,6 +92,16 @@ export class Apply implements Part {
     }
   }
 
+  async #read(): Promise<Delivery | undefined> {
+    const { source, things } = this.options;
+    // What is there already is handed out in this turn of the event loop.
+    const idle = setImmediate(() => things.setBehind(false));
+    const delivery = await source.read(READ_BYTES);
+    clearImmediate(idle);
+    things.setBehind(true);
+    return delivery;
+  }
+
   /** Applies a batch, once the store has brought what it needs. */
   async #takeBatch(batch: Buffer): Promise<void> {
     const { things } = this.options;
@@ -96,7 +112,7 @@ export class Apply implements Part {
       if (!(await this.#fetch([...needs.things], [...needs.commands]))) return;
       needs = this.#needs(batch);
     }
-    const oldestMs = this.#apply(batch, needs.slots);
+    const oldestMs = this.#apply(batch, needs);
     this.#through = position;
     // Reports are read at once; telemetry is left where it is until it is written.
     things.applied(position, needs.hasTelemetry ? batch.length : 0, oldestMs);
@@ -104,20 +120,22 @@ export class Apply implements Part {
 
   #needs(batch: Buffer): Needs {
     const { things } = this.options;
-    const needs: Needs = { slots: [], things: new Set(), commands: new Set(), hasTelemetry: false };
+    const rows = this.#finder.find(batch);
+    const needs: Needs = { rows, slots: [], things: new Set(), commands: new Set(), hasTelemetry: false };
     const cursor = new RecordCursor(batch);
     let last: Slot<Thing> | undefined;
     let lastStart = 0;
     while (cursor.next()) {
       const { deviceIdStart: start, payloadStart: end } = cursor;
+      const hasRow = cursor.kind === Kind.report && rows[needs.slots.length] !== NO_ROW;
       // A device that empties its buffer sends many in a row.
-      if (last === undefined || !isSame(batch, lastStart, start, end - start)) {
+      if (!hasRow && (last === undefined || !isSame(batch, lastStart, start, end - start))) {
         const id = cursor.deviceId;
         last = things.find(id);
         lastStart = start;
         if (last === undefined) needs.things.add(id);
       }
-      if (last !== undefined) needs.slots.push(last);
+      needs.slots.push(hasRow ? undefined : last);
       if (cursor.kind === Kind.telemetry) needs.hasTelemetry = true;
       if (cursor.kind !== Kind.result) continue;
       const result = readResult(parse(batch, cursor));
@@ -144,14 +162,19 @@ export class Apply implements Part {
   }
 
   /** @returns when the oldest of the records came to an edge */
-  #apply(batch: Buffer, slots: readonly Slot<Thing>[]): number {
+  #apply(batch: Buffer, { rows, slots }: Needs): number {
     const { things } = this.options;
     const cursor = new RecordCursor(batch);
     let oldestMs = Number.POSITIVE_INFINITY;
     for (let index = 0; cursor.next(); index++) {
-      const { receivedMs } = cursor;
+      const { receivedMs, payloadStart, payloadEnd } = cursor;
+      const timeMs = Math.min(cursor.timeMs, receivedMs);
       if (receivedMs < oldestMs) oldestMs = receivedMs;
-      this.#applyRecord(slots[index]!, batch, cursor, Math.min(cursor.timeMs, receivedMs));
+      const row = cursor.kind === Kind.report ? rows[index]! : NO_ROW;
+      if (row !== NO_ROW && things.rows.put(row, batch, payloadStart, payloadEnd, timeMs)) continue;
+      // What has a row is about to be written, and therefore in memory.
+      const slot = slots[index] ?? things.find(cursor.deviceId)!;
+      this.#applyRecord(slot, batch, cursor, timeMs);
     }
     things.metrics.recordsIn.inc(slots.length);
     return oldestMs;
@@ -167,7 +190,8 @@ export class Apply implements Part {
         things.touch(slot, false);
         break;
       case Kind.report:
-        this.#applyReport(slot, parse(batch, cursor), timeMs);
+        if (this.#takeReport(thing, batch, cursor, timeMs)) things.touch(slot, true);
+        else this.#applyReport(slot, parse(batch, cursor), timeMs);
         break;
       case Kind.result:
         this.#applyResult(slot, parse(batch, cursor), timeMs);
@@ -180,6 +204,12 @@ export class Apply implements Part {
       default:
         this.#reject('unknown_kind');
     }
+  }
+
+  #takeReport(thing: Thing, batch: Buffer, cursor: RecordCursor, timeMs: number): boolean {
+    const { things, limits } = this.options;
+    const { deviceIdStart, payloadStart, payloadEnd } = cursor;
+    return thing.takeReport(things.rows, batch, deviceIdStart, payloadStart, payloadEnd, timeMs, limits);
   }
 
   #applyReport(slot: Slot<Thing>, report: unknown, timeMs: number): void {

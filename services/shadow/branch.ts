@@ -95,6 +95,24 @@ export class Branch {
     if (this.#others[at] !== value) this.#others[at] = value;
   }
 
+  /** True where all that is in it, and anything is, are numbers that are not newer. */
+  isNumbersUntil(timeMs: number): boolean {
+    const { slots } = this;
+    // Only ever made for values that are none.
+    if (this.#others !== undefined || slots.length === 0) return false;
+    for (let at = 0; at < slots.length; at += 2) if (!(slots[at]! <= timeMs)) return false;
+    return true;
+  }
+
+  /** Sets all fields, where isNumbersUntil() is true. @param from where in the doubles their numbers are, in order */
+  setNumbers(doubles: Float64Array, from: number, timeMs: number): void {
+    const { slots } = this;
+    for (let at = 0; at < slots.length; at += 2) {
+      slots[at] = timeMs;
+      slots[at + 1] = doubles[from + at / 2]!;
+    }
+  }
+
   /** Takes fields away, and adds some that are not there. */
   change(gone: ReadonlySet<number>, added: readonly Field[]): void {
     const fields: Field[] = [];

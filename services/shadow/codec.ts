@@ -29,10 +29,14 @@ const CRC_OF_HEADER = crc32(Buffer.from('HFT1\0\0\0\0'));
 
 const Has = { type: 1, site: 2, presence: 4, latest: 8, pending: 16, classic: 32, named: 64 } as const;
 
-const writer = new ValueWriter();
+const ownWriter = new ValueWriter();
 
-/** The thing as it is now. The value is not changed later; it shares memory with other values, so do not keep it long. */
-export function encodeThing(thing: Thing): Buffer {
+/**
+ * The thing as it is now.
+ * @param writer where its value is written; without one it is not changed later, but it shares memory with other values, so
+ *   do not keep it long
+ */
+export function encodeThing(thing: Thing, writer = ownWriter): Buffer {
   const { type, site, presence, latest, pending, classic, named } = thing;
   writer.reset();
   writer.u32(MAGIC);
@@ -48,18 +52,18 @@ export function encodeThing(thing: Thing): Buffer {
   );
   if (type !== null) writer.text(type);
   if (site !== null) writer.text(site);
-  if (presence !== undefined) writePresence(presence);
-  if (latest !== undefined) writeLatest(latest);
+  if (presence !== undefined) writePresence(writer, presence);
+  if (latest !== undefined) writeLatest(writer, latest);
   if (pending.length > 0) {
     writer.u32(pending.length);
     for (const id of pending) writer.text(id);
   }
-  if (classic !== undefined) writeDocument(classic);
+  if (classic !== undefined) writeDocument(writer, classic);
   if (named !== undefined) {
     writer.u8(named.size);
     for (const [name, document] of named) {
       writer.text(name);
-      writeDocument(document);
+      writeDocument(writer, document);
     }
   }
   const value = writer.finish();
@@ -89,7 +93,7 @@ export function decodeThing(id: string, value: Buffer): Thing {
   return thing;
 }
 
-function writePresence({ connected, session, onlineMs, changedMs }: Presence): void {
+function writePresence(writer: ValueWriter, { connected, session, onlineMs, changedMs }: Presence): void {
   writer.u8(connected ? 1 : 0);
   writer.u8(session === undefined ? 0 : 1);
   if (session !== undefined) writer.text(session);
@@ -106,7 +110,7 @@ function readPresence(reader: ValueReader): Presence {
   return presence;
 }
 
-function writeLatest(latest: Latest): void {
+function writeLatest(writer: ValueWriter, latest: Latest): void {
   writer.f64(latest.effectiveMs);
   writer.f64(latest.timeMs);
   writer.f64(latest.seq);
@@ -128,7 +132,7 @@ function readPending(reader: ValueReader): string[] {
   return ids;
 }
 
-function writeDocument(document: ShadowDocument): void {
+function writeDocument(writer: ValueWriter, document: ShadowDocument): void {
   writer.u8(document.isDeleted ? 1 : 0);
   writer.f64(document.version);
   writer.f64(document.timestamp);

@@ -1,7 +1,9 @@
 /**
  * How groups come into the store: one write at a time, while the next group forms.
  *
- * A group is written when its oldest change is `flushMs` old, at once where somebody waits for it or it is large. Encoding a
+ * A group is written when its oldest change is `flushMs` old, at once where somebody waits for it or it is large. While more
+ * records wait to be applied it may become five times as old: a thing is written once for all that it says meanwhile, so a
+ * shadow that is behind spends its time on catching up and not on writing the same things again. Encoding a
  * large one takes several turns of the event loop; the gate keeps steps out meanwhile, or else a thing that is encoded late
  * would hold records behind the group's position, which would be applied twice after a crash.
  *
@@ -16,13 +18,15 @@ import { Signal } from '../../shared/signal.js';
 import { StateLog } from '../../shared/state-log.js';
 import { encodeThing } from './codec.js';
 import { Group } from './group.js';
+import { ReportRows } from './report-rows.js';
 import type { Change, Store, ThingWrite } from './store.js';
 import type { ThingsMetrics } from './things-metrics.js';
+import { ValueWriter } from './value-writer.js';
 
 export interface FlushOptions {
   readonly store: Store;
   readonly flushMs: number;
-  /** Things in a group at which no more records are applied to it. */
+  /** A group with more things takes no more records: so many are written once however much they say. */
   readonly maxThings: number;
   readonly log: Logger;
   readonly metrics: ThingsMetrics;
@@ -34,6 +38,8 @@ export interface FlushOptions {
 
 /** Batches that the things of a group may refer to. */
 const MAX_GROUP_BYTES = 64 * 1024 * 1024;
+/** How many times as old a group may become while records wait. */
+const AGE_WHILE_BEHIND = 5;
 const ENCODED_A_TURN = 2_000;
 const MIN_RETRY_MS = 100;
 const MAX_RETRY_MS = 2_000;
@@ -44,6 +50,10 @@ export class Flush {
   readonly #state: StateLog;
   readonly #wake = new Signal();
   readonly #taken = new Signal();
+  /** Values of the group that is being written. */
+  readonly #values = new ValueWriter(true);
+  /** What the things of the group that is forming have reported. */
+  readonly rows = new ReportRows();
   #group = new Group();
   /** Settles when the group that is being written is encoded; undefined: steps may be taken. */
   #gate: Promise<void> | undefined;
@@ -52,6 +62,10 @@ export class Flush {
   #stored = START;
   #due = false;
   #timer: NodeJS.Timeout | undefined;
+  /** Whether more records wait to be applied. */
+  #isBehind = false;
+  /** Whether the group is flushMs old. */
+  #isOld = false;
   #stopped = false;
 
   constructor(private readonly options: FlushOptions) {
@@ -97,9 +111,15 @@ export class Flush {
     for (const ack of this.#acks) clearTimeout(ack);
   }
 
-  /** Has the group written within flushMs. */
+  /** Has the group written within flushMs, or five times that while records wait. */
   soon(): void {
-    this.#timer ??= setTimeout(() => this.now(), this.options.flushMs);
+    this.#timer ??= setTimeout(() => this.#age(), this.options.flushMs);
+  }
+
+  /** Says whether more records wait to be applied. */
+  setBehind(isBehind: boolean): void {
+    this.#isBehind = isBehind;
+    if (!isBehind && this.#isOld) this.now();
   }
 
   /** Has the group written as soon as the one before is. */
@@ -132,14 +152,21 @@ export class Flush {
     }
   }
 
+  #age(): void {
+    this.#isOld = true;
+    if (!this.#isBehind) this.now();
+    else this.#timer = setTimeout(() => this.now(), (AGE_WHILE_BEHIND - 1) * this.options.flushMs);
+  }
+
   get #isLarge(): boolean {
-    return this.#group.things.length >= this.options.maxThings || this.#group.bytes >= MAX_GROUP_BYTES;
+    return this.#group.things.length > this.options.maxThings || this.#group.bytes >= MAX_GROUP_BYTES;
   }
 
   /** @returns false where it was stopped before the group was written */
   async #flush(): Promise<boolean> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    this.#isOld = false;
     this.#due = false;
     const group = this.#group;
     if (group.isEmpty) return true;
@@ -158,10 +185,13 @@ export class Flush {
     this.#gate = new Promise((resolve) => (open = resolve));
     try {
       const things: ThingWrite[] = [];
-      for (const { value: thing } of group.things) {
-        things.push({ thing: thing.id, value: encodeThing(thing), entry: thing.entry() });
+      // The write before this one has ended.
+      this.#values.reuse();
+      for (const { value: thing } of group.inOrder()) {
+        things.push({ thing: thing.id, value: encodeThing(thing, this.#values), entry: thing.entry() });
         if (things.length % ENCODED_A_TURN === 0) await nextTurn();
       }
+      this.rows.clear();
       const { through } = group;
       const applied = through && { queueId: this.#queueId, from: this.#stored, through };
       return { applied, things, commands: [...group.commands.values()] };

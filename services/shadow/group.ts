@@ -10,6 +10,9 @@ export interface Waiter {
   readonly reject: (error: unknown) => void;
 }
 
+/** More than there ever are in memory. */
+const MAX_THINGS = 2 ** 25;
+
 let groups = 0;
 
 export class Group {
@@ -26,6 +29,15 @@ export class Group {
   oldestMs = Number.POSITIVE_INFINITY;
   /** Bytes of batches that its things may refer to. */
   bytes = 0;
+
+  /**
+   * Its things in the order in which they came into memory, where they lie side by side then: reading 100,000 of them in the
+   * order of their records takes twice as long.
+   */
+  inOrder(): Slot<Thing>[] {
+    const keys = Float64Array.from(this.things, ({ number }, at) => number * MAX_THINGS + at).sort();
+    return Array.from(keys, (key) => this.things[key % MAX_THINGS]!);
+  }
 
   get isEmpty(): boolean {
     return this.things.length === 0 && this.commands.size === 0 && this.through === undefined;

@@ -15,6 +15,8 @@
 /** The place of an id in memory. It is the id's only one while it is pinned, or until the next turn of the event loop. */
 export interface Slot<T> {
   readonly id: string;
+  /** Counts slots in the order in which they came into memory. */
+  readonly number: number;
   value: T;
   /** Groups that still have to write it. */
   pins: number;
@@ -30,6 +32,7 @@ export class Hot<T extends object> {
   readonly #loading = new Map<string, Promise<unknown>>();
   #hand = this.#slots.values();
   #pinned = 0;
+  #made = 0;
 
   /**
    * @param max how many are kept beside those that are pinned
@@ -112,7 +115,7 @@ export class Hot<T extends object> {
   #add(id: string, value: T): Slot<T> {
     // Room is made before it is there, so that it cannot be what has to go.
     this.#evict(this.max - 1);
-    const slot = { id, value, pins: 0, isUsed: true, group: 0, changedIn: 0 };
+    const slot = { id, number: ++this.#made, value, pins: 0, isUsed: true, group: 0, changedIn: 0 };
     this.#slots.set(id, slot);
     return slot;
   }

@@ -30,6 +30,7 @@ import { boundOf, listed, valueOf, writeStored } from './stored-thing.js';
 export type { LmdbOptions };
 
 const DUE_BYTES = 8;
+const MAX_KEPT_BYTES = 64 * 1024 * 1024;
 /** The value of an entry whose key says it all. */
 const NOTHING = Buffer.of(0);
 
@@ -40,6 +41,8 @@ export class LmdbStore implements Store {
   #lock: Lock | undefined;
   #environment: LmdbEnvironment | undefined;
   #failure: HoldfastError | undefined;
+  /** For the values of a change; written again by the next one, for the reason in value-writer.ts. */
+  #values = Buffer.alloc(0);
 
   constructor(options: LmdbOptions) {
     this.#options = options;
@@ -146,7 +149,7 @@ export class LmdbStore implements Store {
     if (refusal !== undefined) throw refusal;
     const { applied } = change;
     if (applied !== undefined) this.#checkPosition(storedPosition(environment, applied.queueId), applied.from);
-    const put = prepare(environment, change);
+    const put = prepare(environment, change, this.#buffer(change));
     let isOurs: boolean;
     try {
       isOurs = await environment.fence.commit(put);
@@ -155,6 +158,13 @@ export class LmdbStore implements Store {
       throw this.#fail('commit_failed', `failed: ${messageOf(cause)}; nothing of it was confirmed`, cause);
     }
     if (!isOurs) throw this.#fail('fenced', 'was refused: another process has opened the store since');
+  }
+
+  #buffer({ things }: Change): Buffer {
+    const bytes = things.reduce((sum, thing) => sum + boundOf(thing), 0);
+    if (bytes > MAX_KEPT_BYTES) return Buffer.allocUnsafeSlow(bytes);
+    if (bytes > this.#values.length) this.#values = Buffer.allocUnsafeSlow(bytes);
+    return this.#values;
   }
 
   #checkPosition(stored: Position, from: Position): void {
@@ -182,8 +192,8 @@ export class LmdbStore implements Store {
 }
 
 /** What puts a change within a transaction, and cannot fail: everything that can is done here. */
-function prepare(environment: LmdbEnvironment, { applied, things, commands }: Change): () => void {
-  const values = storedValues(things);
+function prepare(environment: LmdbEnvironment, { applied, things, commands }: Change, buffer: Buffer): () => void {
+  const values = storedValues(things, buffer);
   const changes = [...lastWrites(commands)].map((command) => prepareCommand(environment, command));
   const position = applied === undefined ? undefined : encodePosition(applied.through);
   return () => {
@@ -193,9 +203,8 @@ function prepare(environment: LmdbEnvironment, { applied, things, commands }: Ch
   };
 }
 
-/** The stored bytes of things, as views of one buffer. */
-function storedValues(things: readonly ThingWrite[]): Buffer[] {
-  const buffer = Buffer.allocUnsafeSlow(things.reduce((bytes, thing) => bytes + boundOf(thing), 0));
+/** The stored bytes of things, as views of one buffer with room for them. */
+function storedValues(things: readonly ThingWrite[], buffer: Buffer): Buffer[] {
   let at = 0;
   return things.map((thing) => {
     const start = at;

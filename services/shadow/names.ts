@@ -7,6 +7,7 @@
  * and lists that are in use then stay as they are and are merely not shared with later ones.
  */
 import { jsonBytes } from './patch.js';
+import { ReportTemplate } from './report-template.js';
 
 /** Lists that are shared; more of them means that the table is started afresh. */
 const MAX_SHARED = 4_096;
@@ -21,6 +22,7 @@ export class Names {
   /** Bytes of a JSON object with these keys and values of no length, in UTF-8. */
   readonly jsonBytes: number;
   #index: Map<string, number> | undefined;
+  #template: ReportTemplate | undefined;
 
   /** @param list no name twice */
   constructor(
@@ -31,6 +33,11 @@ export class Names {
     let bytes = 2 + Math.max(0, list.length - 1);
     for (const name of list) bytes += jsonBytes(name) + 1;
     this.jsonBytes = bytes;
+  }
+
+  /** What a report with just these fields looks like. There must be a name. */
+  get template(): ReportTemplate {
+    return (this.#template ??= new ReportTemplate(this.list));
   }
 
   /** Where a name stands in the list; -1 where it does not. */

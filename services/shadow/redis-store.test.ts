@@ -339,6 +339,25 @@ void test('what Redis cannot do for now is refused whole, and the same change go
   }
 });
 
+void test('a Redis that has as many clients as it may have is away until it has fewer', async (t) => {
+  const redis = await startRedis(t);
+  const open = await openOn(t, redis.url);
+  await open.write(countedChange(1));
+  // The one that is there is the test's.
+  await redis.client.config('SET', 'maxclients', '1');
+  await redis.client.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes');
+  const change = countedChange(2);
+  await until(() => !open.ready);
+  await t.rejects(open.write(change), AWAY);
+  const other = storeOn(redis.url, { shard: 'other' });
+  t.teardown(() => other.close());
+  await t.rejects(other.open(), AWAY);
+  await redis.client.config('SET', 'maxclients', '100');
+  await retried(() => other.open());
+  await retried(() => open.write(change));
+  t.equal(await countedIn(open), 2);
+});
+
 void test('keys that are of something else are refused, by name, and no attempt helps', async (t) => {
   for (const [index, key] of keysOf('0').entries()) {
     await shared.client.flushall();

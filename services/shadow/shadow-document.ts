@@ -14,6 +14,8 @@
 import type { ShadowUpdate } from './api.js';
 import type { JsonObject } from './json.js';
 import { checkPatch, emptyObject, patchMetadata } from './patch.js';
+import type { ReportRows } from './report-rows.js';
+import type { ReportTemplate } from './report-template.js';
 import { RequestError } from './request-error.js';
 import { Section } from './section.js';
 
@@ -70,6 +72,27 @@ export class ShadowDocument {
     }
     this.#accept(timeMs);
     return true;
+  }
+
+  /**
+   * What a report of this time looks like that can be taken by takeRow(): one of the fields that are reported, all numbers
+   * and none of them newer. Such reports are accepted whatever their numbers are.
+   * @returns undefined where reports have to be merged
+   */
+  templateAt(timeMs: number, limits: DocumentLimits): ReportTemplate | undefined {
+    const { root } = this.reported;
+    if (!root.isNumbersUntil(timeMs)) return undefined;
+    const { template } = root.names;
+    return this.#fits(template.maxBytes, limits) ? template : undefined;
+  }
+
+  /** Merges the reports of a row, which has the template that was given since the last change. */
+  takeRow(rows: ReportRows, row: number): void {
+    const timeMs = rows.timeMs(row);
+    this.reported.root.setNumbers(rows.doubles, rows.numbersStart(row), timeMs);
+    this.#bytes += rows.template(row).maxBytes;
+    this.version += rows.count(row) - 1;
+    this.#accept(timeMs);
   }
 
   /**

@@ -6,6 +6,9 @@
  * The classic shadow is there as soon as the device has said anything: with an empty state and version 0 where that was
  * only telemetry or its presence. Deleted, it is gone until something is accepted again.
  *
+ * Reports with the fields of the one before wait in a row (report-rows.ts) until somebody asks for the classic shadow, which
+ * takes them first.
+ *
  * Named shadows are limited, and so is the memory of deleted ones: it keeps the versions of the last few, so that they go
  * on counting; one that was deleted before those starts again at 1.
  */
@@ -13,6 +16,7 @@ import { CLASSIC, type ShadowUpdate } from './api.js';
 import type { Json, JsonObject } from './json.js';
 import { Latest } from './latest.js';
 import { Presence } from './presence.js';
+import { NO_ROW, type ReportRows } from './report-rows.js';
 import { RequestError } from './request-error.js';
 import { ShadowDocument, type DocumentLimits } from './shadow-document.js';
 import type { ThingEntry } from './store.js';
@@ -26,17 +30,31 @@ export class Thing {
   /** Context of the device, set by the engine before it is written. */
   type: string | null = null;
   site: string | null = null;
-  /** Raised by every accepted change of a document or of `pending`; not stored. */
+  /** Raised by every change of a document or of `pending`, but for reports that are taken into a row; not stored. */
   revision = 0;
   #pending: readonly string[] = NONE;
+  #classic: ShadowDocument | undefined;
+  #rows: ReportRows | undefined;
+  #row = NO_ROW;
+  /** The generation of the rows when it last had one. */
+  #rowsOf = 0;
   // For codec.ts: undefined where nothing was ever said.
-  classic: ShadowDocument | undefined;
   latest: Latest | undefined;
   presence: Presence | undefined;
   /** By name; deleted ones in the order of their deletion. */
   named: Map<string, ShadowDocument> | undefined;
 
   constructor(readonly id: string) {}
+
+  /** The classic shadow. For codec.ts: undefined where nothing was ever said. */
+  get classic(): ShadowDocument | undefined {
+    if (this.#row !== NO_ROW) this.#takeRow();
+    return this.#classic;
+  }
+
+  set classic(document: ShadowDocument | undefined) {
+    this.#classic = document;
+  }
 
   /** False for a thing that nobody has ever said anything of or to. */
   get isKnown(): boolean {
@@ -79,6 +97,34 @@ export class Thing {
     if (!document.applyReport(report, timeMs, limits)) return false;
     this.classic = document;
     this.revision++;
+    return true;
+  }
+
+  /**
+   * Takes a report that has the fields of the one before into a row, where further ones may follow until somebody looks at
+   * the shadow.
+   * @param rows of the group that the thing is in then; they are not cleared before it is encoded
+   * @param idEnd where in the batch the thing's id ends and the report begins
+   * @param timeMs when it was said, at the latest when it was received
+   * @returns false, with nothing changed, where it has to be parsed and merged
+   */
+  takeReport(
+    rows: ReportRows,
+    batch: Buffer,
+    idStart: number,
+    idEnd: number,
+    end: number,
+    timeMs: number,
+    limits: DocumentLimits,
+  ): boolean {
+    if (this.#row !== NO_ROW) return rows.put(this.#row, batch, idEnd, end, timeMs);
+    if (this.#rowsOf === rows.generation) return false;
+    const template = this.#classic?.templateAt(timeMs, limits);
+    if (template === undefined) return false;
+    this.#row = rows.open(template, batch, idStart, idEnd, end, timeMs);
+    if (this.#row === NO_ROW) return false;
+    this.#rows = rows;
+    this.#rowsOf = rows.generation;
     return true;
   }
 
@@ -172,6 +218,12 @@ export class Thing {
     const document = this.#document(name);
     if (document !== undefined) return !document.isDeleted;
     return name === CLASSIC && (this.latest !== undefined || this.presence !== undefined);
+  }
+
+  #takeRow(): void {
+    this.#classic!.takeRow(this.#rows!, this.#row);
+    this.#rows!.close(this.#row);
+    this.#row = NO_ROW;
   }
 
   /** Keeps a deleted document, and forgets the one that was deleted longest ago where there are too many. */

@@ -114,6 +114,23 @@ void test('a thing that sends ten times in a group is written once, and the rout
   t.match(await setup.view('press-1'), { state: { reported: { n: 9 } }, version: 10 });
 });
 
+void test('records that never end do not keep from being written what they have changed', async (t) => {
+  const setup = await Setup.start(t, testDirectory(t));
+  let pushed = 0;
+  // There is always one more to be applied than was asked for.
+  const feed = (): void => {
+    while (pushed < setup.store.tried.length + 1_000 && setup.store.written.length < 3) {
+      setup.push(reportOf('press-1', 1_000 + pushed++, { n: pushed }));
+    }
+  };
+  await until(() => {
+    feed();
+    return setup.store.written.length >= 3;
+  });
+  await setup.source.untilAcked(pushed);
+  t.match(await setup.view('press-1'), { state: { reported: { n: pushed } }, version: pushed });
+});
+
 void test('what is written is there after a restart, and so is the position', async (t) => {
   const path = testDirectory(t);
   const first = await Setup.start(t, path);

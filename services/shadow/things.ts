@@ -19,6 +19,7 @@ import { Flush } from './flush.js';
 import type { Group } from './group.js';
 import { Hot, type Slot } from './hot.js';
 import type { CommandWrite, Store } from './store.js';
+import type { ReportRows } from './report-rows.js';
 import { Thing } from './thing.js';
 import { ThingsMetrics } from './things-metrics.js';
 import type { PutCommand, ThingsApi } from './things-api.js';
@@ -177,6 +178,11 @@ export class Things implements ThingsApi, Part {
     return this.#things.find(id);
   }
 
+  /** What was reported since the last write began; their things are in memory. */
+  get rows(): ReportRows {
+    return this.#flush.rows;
+  }
+
   /** A command, where it is in memory. */
   peekCommand(id: string): CommandValue | undefined {
     return this.#commands.peek(id);
@@ -224,6 +230,11 @@ export class Things implements ThingsApi, Part {
     group.bytes += bytes;
     group.oldestMs = Math.min(group.oldestMs, oldestMs);
     this.#flush.soon();
+  }
+
+  /** Says whether more records wait to be applied: then what has changed may wait longer, to be written once. */
+  setBehind(isBehind: boolean): void {
+    this.#flush.setBehind(isBehind);
   }
 
   /** Waits while too much waits to be written already. */

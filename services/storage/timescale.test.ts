@@ -1,26 +1,14 @@
-import { randomUUID } from 'node:crypto';
 import { test } from 'tap';
 import { Session } from '../../shared/database.js';
-import { silent, timescaleUrl } from '../../test/support/postgres.js';
+import { silent } from '../../test/support/postgres.js';
 import { TestStorage, batch, query, records } from '../../test/support/storage.js';
+import { needsTimescale, refreshMinutes, timescaleDatabase } from '../../test/support/timescale.js';
 import { maintain } from './maintenance.js';
 import type { SchemaOptions } from './schema.js';
-
-const server = timescaleUrl();
-const skip = server === undefined ? 'HOLDFAST_TEST_TIMESCALE_URL names no PostgreSQL with TimescaleDB' : false;
 
 const DAY = 86_400_000;
 const NOON = Date.UTC(2026, 10, 20, 12);
 const options: SchemaOptions = { timescale: 'auto', retentionMs: 30 * DAY, log: silent };
-
-/** A database of its own; `drop` removes it. */
-async function newDatabase(): Promise<{ url: string; drop: () => Promise<unknown> }> {
-  const name = `holdfast_${randomUUID().replaceAll('-', '')}`;
-  await query(server!, `create database ${name}`);
-  const url = new URL(server!);
-  url.pathname = name;
-  return { url: url.href, drop: () => query(server!, `drop database ${name} with (force)`) };
-}
 
 async function maintainAt(url: string, nowMs: number): Promise<void> {
   const session = await Session.open(url, 'test');
@@ -36,8 +24,8 @@ function chunks(url: string): Promise<{ day: string }[]> {
   );
 }
 
-void test('with TimescaleDB telemetry is a hypertable by day, compressed after a week', { skip }, async (t) => {
-  const { url, drop } = await newDatabase();
+void test('with TimescaleDB telemetry is a hypertable by day, compressed after a week', needsTimescale, async (t) => {
+  const url = await timescaleDatabase(t);
   const test = await TestStorage.start(url, { timescale: 'auto' });
   const rows = [...records('a', 1, 100), ...records('b', 1, 100)];
   test.source.push(batch(1, [...rows, { device: 'a', seq: 1_000, timeMs: 0, payload: '{}' }]));
@@ -56,28 +44,30 @@ void test('with TimescaleDB telemetry is a hypertable by day, compressed after a
   t.strictSame(await query(url, 'select count(*)::int as n from telemetry'), [{ n: 211 }]);
   t.equal(await test.metric('holdfast_duplicates_total'), 200);
   await test.stop();
-  await drop();
 });
 
-void test('with TimescaleDB telemetry_minute is a continuous aggregate with the same columns', { skip }, async (t) => {
-  const { url, drop } = await newDatabase();
-  const test = await TestStorage.start(url, { timescale: 'auto' });
-  test.source.push(batch(1, records('a', 1, 100)));
-  await test.source.untilAcked(1);
-  await query(url, `call refresh_continuous_aggregate('telemetry_minute', null, null)`);
-  const rows = await query(
-    url,
-    `select device_id, type, site, records::int, first_seq::int, last_seq::int, delay_seconds::int from telemetry_minute`,
-  );
-  t.strictSame(rows, [
-    { device_id: 'a', type: null, site: null, records: 100, first_seq: 1, last_seq: 100, delay_seconds: 0 },
-  ]);
-  await test.stop();
-  await drop();
-});
+void test(
+  'with TimescaleDB telemetry_minute is a continuous aggregate with the same columns',
+  needsTimescale,
+  async (t) => {
+    const url = await timescaleDatabase(t);
+    const test = await TestStorage.start(url, { timescale: 'auto' });
+    test.source.push(batch(1, records('a', 1, 100)));
+    await test.source.untilAcked(1);
+    await refreshMinutes(url);
+    const rows = await query(
+      url,
+      `select device_id, type, site, records::int, first_seq::int, last_seq::int, delay_seconds::int from telemetry_minute`,
+    );
+    t.strictSame(rows, [
+      { device_id: 'a', type: null, site: null, records: 100, first_seq: 1, last_seq: 100, delay_seconds: 0 },
+    ]);
+    await test.stop();
+  },
+);
 
-void test('with TimescaleDB retention drops chunks by both clocks', { skip }, async (t) => {
-  const { url, drop } = await newDatabase();
+void test('with TimescaleDB retention drops chunks by both clocks', needsTimescale, async (t) => {
+  const url = await timescaleDatabase(t);
   const test = await TestStorage.start(url, { timescale: 'auto' });
   const later = NOON + 40 * DAY;
   const at = (seq: number, timeMs: number, receivedMs: number) => ({
@@ -95,13 +85,11 @@ void test('with TimescaleDB retention drops chunks by both clocks', { skip }, as
   await maintainAt(url, later + 31 * DAY);
   t.strictSame(await chunks(url), []);
   await test.stop();
-  await drop();
 });
 
-void test('with STORAGE_TIMESCALE=off the extension is left alone', { skip }, async (t) => {
-  const { url, drop } = await newDatabase();
+void test('with STORAGE_TIMESCALE=off the extension is left alone', needsTimescale, async (t) => {
+  const url = await timescaleDatabase(t);
   const test = await TestStorage.start(url, { timescale: 'off' });
   t.strictSame(await query(url, `select relkind::text from pg_class where relname = 'telemetry'`), [{ relkind: 'p' }]);
   await test.stop();
-  await drop();
 });

@@ -12,6 +12,7 @@ import { mountMissing } from './mount.js';
 import { longLine, NETWORK_FAULTS, networkMissing, runApart } from './network.js';
 import type { Outcome } from './outcome.js';
 import { losePower } from './power-loss.js';
+import { cutWrites, fullRedisDisk, meetRedisFault, readOnlyRedisDisk, REDIS_FAULTS } from './redis.js';
 import { losePartsOf } from './torn-files.js';
 
 export interface ClassOptions {
@@ -23,8 +24,8 @@ export interface ClassOptions {
 type FaultClass = (options: ClassOptions) => AsyncGenerator<Outcome>;
 
 const MIB = 2 ** 20;
-/** Calls of a service that is running, and of one that is opening its queue, at which it is hit. */
-const [RUNNING_CALLS, OPENING_CALLS] = [24, 8];
+/** Calls at which a service is hit: since it was started, its opening and what it does under load; and since a moment of that. */
+const [STARTED_CALLS, RUNNING_CALLS] = [96, 24];
 const CALLS_A_RUN = 8;
 const OUTAGE_MS = 6_000;
 const SILENCE_MS = 60_000;
@@ -36,39 +37,45 @@ export const CLASS_MISSING: Readonly<Record<string, () => string | undefined>> =
   disks: () => mountMissing('ext4') ?? straceMissing(),
   network: networkMissing,
   database: () => mountMissing('tmpfs'),
+  redis: () => mountMissing('ext4'),
 };
 
-export const CLASSES: Readonly<Record<string, FaultClass>> = { points, power, disks, network, database };
+export const CLASSES: Readonly<Record<string, FaultClass>> = { points, power, disks, network, database, redis };
 
-/** Every crash point: each call of each service, killed and failed. */
+/**
+ * Every crash point: the n-th call of each kind since a service was started, for every n, and since a moment under load, for the
+ * first ones. The first calls of all kinds come before the later ones of any.
+ */
 async function* points({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
-  const range = (first: number, last: number): number[] =>
-    Array.from({ length: last - first + 1 }, (_, index) => first + index);
   const kinds: Omit<CrashPoints, 'opening' | 'running'>[] = [];
   for (const fault of ['signal=KILL', 'error=EIO'] as const) {
     for (const service of ['edge', 'router'] as const) {
       for (const call of ['fdatasync', 'pwrite64'] as const) kinds.push({ service, call, fault });
     }
   }
-  // The first calls of all kinds come before the later ones of any.
-  for (let first = 1; first <= RUNNING_CALLS; first += CALLS_A_RUN) {
-    for (const kind of kinds) {
-      if (Date.now() > deadlineMs) return;
-      const opening = first === 1 ? range(1, OPENING_CALLS) : [];
-      yield runCrashPoints({ ...kind, opening, running: range(first, first + CALLS_A_RUN - 1) });
-    }
+  const all = rangesOf(1, STARTED_CALLS, CALLS_A_RUN).flatMap((opening) => {
+    const running = opening.filter((n) => n <= RUNNING_CALLS);
+    return kinds.map((kind) => () => pointsOf({ ...kind, opening, running }));
+  });
+  const forGood = (['edge', 'router'] as const).map(
+    (service) => () =>
+      runCrashPoints({ service, call: 'fdatasync', fault: 'error=EIO', opening: [1], running: [2, 5], forGood: true }),
+  );
+  yield* each([...all.slice(0, kinds.length), ...forGood, ...all.slice(kinds.length)], deadlineMs);
+}
+
+/** The numbers from `first` to `last`, some at a time. */
+function rangesOf(first: number, last: number, size: number): number[][] {
+  const ranges: number[][] = [];
+  for (let from = first; from <= last; from += size) {
+    ranges.push(Array.from({ length: Math.min(size, last - from + 1) }, (_, index) => from + index));
   }
-  for (const service of ['edge', 'router'] as const) {
-    if (Date.now() > deadlineMs) return;
-    yield runCrashPoints({
-      service,
-      call: 'fdatasync',
-      fault: 'error=EIO',
-      opening: [1],
-      running: [2, 5],
-      forGood: true,
-    });
-  }
+  return ranges;
+}
+
+async function pointsOf(points: CrashPoints): Promise<Outcome> {
+  const outcome = await runCrashPoints(points);
+  return { ...outcome, fault: `${outcome.fault}, n = ${points.opening[0]} to ${points.opening.at(-1)}` };
 }
 
 async function* power({ seed, deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
@@ -104,11 +111,12 @@ async function* network({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
   const directory = mkdtempSync(join(tmpdir(), 'holdfast-network-'));
   const apart = (name: string, forMs: number) => async (): Promise<Outcome> =>
     (await runApart([name], forMs, join(directory, 'hosts')))[0]!;
-  const silent = Object.keys(NETWORK_FAULTS).filter((name) => name.includes('silent'));
+  // After a minute devices have given their connections up, and the edge has not: those are half-open when they come back.
+  const long = [...Object.keys(NETWORK_FAULTS).filter((name) => name.includes('silent')), 'devices ↔ edge cut'];
   const all = [
     ...Object.keys(NETWORK_FAULTS).map((name) => apart(name, OUTAGE_MS)),
     () => longLine(200, OUTAGE_MS),
-    ...silent.map((name) => apart(name, SILENCE_MS)),
+    ...long.map((name) => () => forLong(apart(name, SILENCE_MS)())),
   ];
   try {
     yield* each(all, deadlineMs);
@@ -125,9 +133,26 @@ async function* database({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> 
     () => jumpingClocks(2 * OUTAGE_MS),
     () => deviceClocks(),
     ...Object.keys(DATABASE_FAULTS).map((name) => () => meetDatabaseFault(name, OUTAGE_MS)),
-    () => meetDatabaseFault('the table locked', SILENCE_MS),
+    () => forLong(meetDatabaseFault('the table locked', SILENCE_MS)),
   ];
   yield* each(all, deadlineMs);
+}
+
+async function* redis({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
+  const all = [
+    ...Object.keys(REDIS_FAULTS).map((name) => () => meetRedisFault(name, OUTAGE_MS)),
+    () => cutWrites(20),
+    () => fullRedisDisk('everysec', OUTAGE_MS),
+    () => fullRedisDisk('always', OUTAGE_MS),
+    () => readOnlyRedisDisk(OUTAGE_MS),
+    () => forLong(meetRedisFault('Redis silent (SIGSTOP)', SILENCE_MS)),
+  ];
+  yield* each(all, deadlineMs);
+}
+
+async function forLong(meeting: Promise<Outcome>): Promise<Outcome> {
+  const outcome = await meeting;
+  return { ...outcome, fault: `${outcome.fault}, for ${SILENCE_MS / 1_000} s` };
 }
 
 /** One after the other. A fault that cannot be gone through to its end is one that was found. */

@@ -11,12 +11,17 @@ import type { Outcome } from './outcome.js';
 const HOUR_MS = 3_600_000;
 const CLOCK = packagePath('dist', 'test', 'faults', 'shifted-clock.js');
 
+/** The keys of a service whose clock is ahead of the machine's by the ms in `file`. */
+export function clockKeys(file: string): Readonly<Record<string, string>> {
+  return { HOLDFAST_TEST_CLOCK: file, NODE_OPTIONS: `--import=${CLOCK}` };
+}
+
 /** Every service's clock jumps an hour ahead, back, an hour behind and back; each edge and router is opened anew in between. */
 export async function jumpingClocks(forMs: number): Promise<Outcome> {
   const directory = mkdtempSync(join(tmpdir(), 'holdfast-clock-'));
   const file = join(directory, 'shift');
   writeFileSync(file, '0');
-  const environment = { HOLDFAST_TEST_CLOCK: file, NODE_OPTIONS: `--import=${CLOCK}` };
+  const environment = clockKeys(file);
   try {
     return await inPipeline('clocks that jump ± 1 h', { environment }, forMs, async ({ pipeline }) => {
       const { edge, router } = pipeline.services;

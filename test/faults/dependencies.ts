@@ -1,6 +1,7 @@
 /** PostgreSQL that is away, slow, full or in the way, under a whole pipeline and its fleet. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Session } from '../../shared/database.js';
+import { messageOf } from '../../shared/errors.js';
 import { drained } from '../support/crash-run.js';
 import { CutProxy } from '../support/cut-proxy.js';
 import { Pipeline, type PipelineOptions } from '../support/pipeline.js';
@@ -36,6 +37,30 @@ export async function busySession(url: string, ...statements: readonly string[])
 
 export async function killBackends(url: string): Promise<void> {
   await query(url, `select pg_terminate_backend(pid) from pg_stat_activity where application_name like 'holdfast%'`);
+}
+
+/** Sessions of somebody else until the server has no room for another. */
+async function fillConnections(url: string, sessions: Session[]): Promise<void> {
+  for (;;) {
+    try {
+      sessions.push(await busySession(url));
+    } catch (error) {
+      if (!/too many clients/.test(messageOf(error))) throw error;
+      return;
+    }
+  }
+}
+
+/** Somebody has all of the server's connections, and storage none. */
+async function takeConnections(url: string, sessions: Session[]): Promise<void> {
+  await fillConnections(url, sessions);
+  const [first] = sessions;
+  const ofStorage = `from pg_stat_activity where application_name like 'holdfast%'`;
+  // What storage leaves may be taken by itself again, before it is taken here.
+  do {
+    await first!.client.query(`select pg_terminate_backend(pid) ${ofStorage}`);
+    await fillConnections(url, sessions);
+  } while ((await first!.client.query(`select ${ofStorage}`)).rowCount! > 0);
 }
 
 /** Every fault, by what it is called in the table. */
@@ -86,9 +111,18 @@ export const DATABASE_FAULTS: Readonly<Record<string, Fault>> = {
     await session.close();
     await killBackends(url);
   },
+  'max_connections reached': async (stage) => {
+    const sessions: Session[] = [];
+    try {
+      await takeConnections(stage.pipeline.databaseUrl, sessions);
+      await untilInTrouble(stage);
+      await sleep(stage.forMs);
+    } finally {
+      for (const session of sessions) await session.close();
+    }
+  },
   'connections refused': async ({ pipeline, forMs }) => {
     const url = pipeline.databaseUrl;
-    // A connection limit does not hold for superusers, and storage's user is one here: nobody is let in any more.
     await query(url.replace(/holdfast$/, 'postgres'), 'alter database holdfast allow_connections false');
     await query(
       url.replace(/holdfast$/, 'postgres'),

@@ -13,10 +13,14 @@ export interface FleetOptions {
   readonly turnRecords?: number;
   /** The clock of a device, ms since 1970; absent: the machine's. */
   readonly timeMs?: (device: number, seq: number) => number;
+  /** What a device shows to the edge. */
+  readonly token?: (deviceId: string) => string;
   /** The bound of the wait before a reconnect, default 500. */
   readonly maxBackoffMs?: number;
 }
 
+/** Of so many records, one is timed for onLatency. */
+const TIMED_EVERY = 400;
 /** Above this a device sends nothing new in during(). */
 const UNACKED_RECORDS = 1_000;
 const TURN_MS = 5;
@@ -28,6 +32,12 @@ export class Fleet {
   readonly devices: readonly Device[];
   /** What during() sends in a second, in all; undefined: as fast as devices may. */
   recordsPerSecond: number | undefined;
+  /** Is told, for some of the records, the ms from sending one to its ack. */
+  onLatency: ((ms: number) => void) | undefined;
+  /** Records under way that are timed, by device: at most one each. */
+  readonly #timed = new Map<number, { readonly seq: number; readonly sentMs: number }>();
+  #sentRecords = 0;
+  #firstDevice = 0;
 
   /** Devices that speak JSON and binary in turn; they are connecting. */
   constructor(
@@ -35,17 +45,22 @@ export class Fleet {
     count: number,
     private readonly options: FleetOptions = {},
   ) {
-    const { prefix = 'fleet', maxBackoffMs = 500 } = options;
+    const { prefix = 'fleet', maxBackoffMs = 500, token } = options;
     this.devices = Array.from({ length: count }, (_, index) => {
       const protocol = index % 2 === 0 ? 'json' : 'binary';
+      const id = `${prefix}-${index + 1}`;
       const device = new Device({
         url: edgeUrl,
-        id: `${prefix}-${index + 1}`,
+        id,
+        token: token?.(id),
         protocol,
         minBackoffMs: 50,
         maxBackoffMs,
       });
-      device.on('ack', (seq) => this.history.acked(device.id, seq));
+      device.on('ack', (seq) => {
+        this.history.acked(device.id, seq);
+        this.#timeAck(index, seq);
+      });
       device.on('refused', (seq) => this.history.refused(device.id, seq));
       device.on('close', (code, reason) => this.closes.push(`${code} ${reason}`));
       device.connect();
@@ -71,7 +86,7 @@ export class Fleet {
       const moreRecords = ((this.recordsPerSecond ?? 0) * (nowMs - lastMs)) / 1_000;
       dueRecords = this.recordsPerSecond === undefined ? Infinity : Math.min(1, dueRecords) + moreRecords;
       lastMs = nowMs;
-      for (const [index, device] of this.devices.entries()) dueRecords -= this.#sendSome(device, index, dueRecords);
+      dueRecords -= this.#sendTurn(dueRecords);
       await sleep(TURN_MS);
     }
     return done;
@@ -87,15 +102,28 @@ export class Fleet {
     await Promise.all(this.devices.map((device) => device.close()));
   }
 
-  /** @returns how many it has sent, of at most `dueRecords` */
-  #sendSome(device: Device, index: number, dueRecords: number): number {
+  /** All devices send alike; where there are fewer records than devices, the next turn begins with those that had none. */
+  #sendTurn(dueRecords: number): number {
     const { turnRecords = 50 } = this.options;
-    let count = 0;
-    while (count < Math.min(turnRecords, dueRecords) && device.unacked < UNACKED_RECORDS) {
-      this.#sendOne(device, index);
-      count++;
+    const count = this.devices.length;
+    const share = Math.min(turnRecords, Math.ceil(dueRecords / count));
+    let sent = 0;
+    for (let turn = 0; turn < count && sent + 1 <= dueRecords; turn++) {
+      sent += this.#sendSome(this.#firstDevice, Math.min(share, dueRecords - sent));
+      this.#firstDevice = (this.#firstDevice + 1) % count;
     }
-    return count;
+    return sent;
+  }
+
+  /** @returns how many the device has sent, of at most `most` */
+  #sendSome(index: number, most: number): number {
+    const device = this.devices[index]!;
+    let sent = 0;
+    while (sent + 1 <= most && device.unacked < UNACKED_RECORDS) {
+      this.#sendOne(device, index);
+      sent++;
+    }
+    return sent;
   }
 
   #sendOne(device: Device, index: number): void {
@@ -107,5 +135,15 @@ export class Fleet {
       time: timeMs?.(index, seq),
     });
     this.history.sent(device.id, seq, kind);
+    this.#sentRecords++;
+    if (this.onLatency === undefined || this.#sentRecords % TIMED_EVERY !== 0 || this.#timed.has(index)) return;
+    this.#timed.set(index, { seq, sentMs: performance.now() });
+  }
+
+  #timeAck(index: number, seq: number): void {
+    const timed = this.#timed.get(index);
+    if (timed === undefined || seq < timed.seq) return;
+    this.#timed.delete(index);
+    this.onLatency?.(performance.now() - timed.sentMs);
   }
 }

@@ -9,18 +9,30 @@ import type { Findings } from './history/findings.js';
 
 export type LineService = 'edge' | 'router';
 
+/** A host beside the test's own: services listen on all its addresses there. */
+export interface LineHost {
+  readonly launcher: readonly string[];
+  /** Where the test finds it. */
+  readonly address: string;
+}
+
 export interface LineOptions {
+  /** Where the services run; absent: with the test, on loopback. */
+  readonly hosts?: Readonly<Record<LineService, LineHost>>;
   /** Keys on top of the line's own, for both. */
   readonly environment?: Readonly<Record<string, string>>;
   /** Where the queues are; absent: in directories of the line's own. */
   readonly queues?: Readonly<Partial<Record<LineService, string>>>;
   /** Where the edge finds the router; absent: on loopback. */
   readonly routerUrl?: (intakePort: number) => string;
-  /** What the router's intake listens on; default 127.0.0.1. */
-  readonly intakeHost?: string;
   /** Puts something before the intake. @returns the port where that listens */
   readonly proxy?: (intakePort: number) => Promise<number>;
 }
+
+const LOOPBACK: Readonly<Record<LineService, LineHost>> = {
+  edge: { launcher: [], address: '127.0.0.1' },
+  router: { launcher: [], address: '127.0.0.1' },
+};
 
 export class Line {
   readonly services: Readonly<Record<LineService, ServiceProcess>>;
@@ -29,9 +41,11 @@ export class Line {
     readonly directory: string,
     readonly queues: Readonly<Record<LineService, string>>,
     readonly edgePort: number,
-    readonly intakePort: number,
+    /** Where the router publishes. */
+    readonly publishPort: number,
     private readonly environment: Readonly<Record<string, string>>,
     private readonly adminPorts: Readonly<Record<LineService, number>>,
+    private readonly hosts: Readonly<Record<LineService, LineHost>>,
   ) {
     this.services = { edge: this.service('edge'), router: this.service('router') };
   }
@@ -42,22 +56,25 @@ export class Line {
     const ports = (await freePorts(6)) as [number, number, number, number, number, number];
     const [edge, edgeAdmin, intake, publish, fetch, routerAdmin] = ports;
     const queues = { edge: join(directory, 'edge'), router: join(directory, 'router'), ...options.queues };
-    const { routerUrl = (port: number) => `tcp://127.0.0.1:${port}`, intakeHost = '127.0.0.1', proxy } = options;
+    const { routerUrl = (port: number) => `tcp://127.0.0.1:${port}`, proxy, hosts = LOOPBACK } = options;
+    const here = options.hosts === undefined ? '127.0.0.1' : '0.0.0.0';
     const environment = {
-      EDGE_LISTEN: `127.0.0.1:${edge}`,
-      EDGE_ADMIN_LISTEN: `127.0.0.1:${edgeAdmin}`,
+      EDGE_LISTEN: `${here}:${edge}`,
+      EDGE_UDP_LISTEN: 'off',
+      EDGE_MQTT_LISTEN: 'off',
+      EDGE_ADMIN_LISTEN: `${here}:${edgeAdmin}`,
       EDGE_QUEUE: queues.edge,
       EDGE_ROUTER: routerUrl((await proxy?.(intake)) ?? intake),
       ROUTER_QUEUE: queues.router,
-      ROUTER_INTAKE: `tcp://${intakeHost}:${intake}`,
-      ROUTER_PUBLISH: `tcp://127.0.0.1:${publish}`,
+      ROUTER_INTAKE: `tcp://${here}:${intake}`,
+      ROUTER_PUBLISH: `tcp://${here}:${publish}`,
       ROUTER_CONSUMERS_LISTEN: `tcp://127.0.0.1:${fetch}`,
-      ROUTER_ADMIN_LISTEN: `127.0.0.1:${routerAdmin}`,
+      ROUTER_ADMIN_LISTEN: `${here}:${routerAdmin}`,
       // Nobody consumes: the router keeps all that comes.
       ROUTER_CONSUMERS: 'storage',
       ...options.environment,
     };
-    return new Line(directory, queues, edge, intake, environment, { edge: edgeAdmin, router: routerAdmin });
+    return new Line(directory, queues, edge, publish, environment, { edge: edgeAdmin, router: routerAdmin }, hosts);
   }
 
   static async start(options: LineOptions = {}): Promise<Line> {
@@ -77,7 +94,9 @@ export class Line {
 
   /** Another process for a service, with words in front of node; for as long as the line's own does not run. */
   service(name: LineService, launcher: readonly string[] = []): ServiceProcess {
-    return new ServiceProcess([name], this.environment, this.adminPorts[name], launcher);
+    const { launcher: there, address } = this.hosts[name];
+    const words = [...there, ...launcher];
+    return new ServiceProcess([name], this.environment, this.adminPorts[name], words, undefined, address);
   }
 
   dataFile(name: LineService): string {

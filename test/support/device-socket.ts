@@ -7,6 +7,7 @@ import { get, type IncomingHttpHeaders, type IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import { decodeDownFrame, decodeDownText, type DownMessage } from '../../shared/device-frames.js';
+import { Changes } from './changes.js';
 
 export interface DeviceSocketOptions {
   /** Offered subprotocols; none: JSON. */
@@ -24,23 +25,20 @@ export type ErrorReply = Extract<DownMessage, { readonly type: 'error' }>;
 export const JSON_PROTOCOL = 'holdfast.v1.json';
 export const BINARY_PROTOCOL = 'holdfast.v1.binary';
 
-/** A wait that hears nothing for this long has failed; far more than any answer takes. */
-const SILENCE_TIMEOUT_MS = 20_000;
-
 export class DeviceSocket {
   /** Every reply, in order, hello first. */
   readonly replies: DownMessage[] = [];
-  readonly #waiting = new Set<() => void>();
+  readonly #changes = new Changes(() => this.replies);
   #closed: Closed | undefined;
 
   private constructor(private readonly socket: WebSocket) {
     socket.on('message', (message, isBinary) => {
       this.replies.push(isBinary ? decodeDownFrame(message as Buffer) : decodeDownText(message as Buffer));
-      this.#wake();
+      this.#changes.wake();
     });
     socket.on('close', (code, reason) => {
       this.#closed = { code, reason: reason.toString() };
-      this.#wake();
+      this.#changes.wake();
     });
     // The close event that follows says all that a test asks for.
     socket.on('error', () => undefined);
@@ -115,7 +113,7 @@ export class DeviceSocket {
       if (this.#closed !== undefined) {
         throw new Error(`the session closed with ${this.#closed.code} "${this.#closed.reason}"`);
       }
-      await this.#change();
+      await this.#changes.next();
     }
   }
 
@@ -125,7 +123,7 @@ export class DeviceSocket {
 
   /** Waits for the end of the session. */
   async closed(): Promise<Closed> {
-    while (this.#closed === undefined) await this.#change();
+    while (this.#closed === undefined) await this.#changes.next();
     return this.#closed;
   }
 
@@ -137,23 +135,6 @@ export class DeviceSocket {
   /** Breaks the connection without a word. */
   terminate(): void {
     this.socket.terminate();
-  }
-
-  async #change(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => {
-        reject(new Error(`nothing was heard; the last replies are ${JSON.stringify(this.replies.slice(-3))}`));
-      }, SILENCE_TIMEOUT_MS);
-      this.#waiting.add(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
-  }
-
-  #wake(): void {
-    for (const resolve of this.#waiting) resolve();
-    this.#waiting.clear();
   }
 }
 

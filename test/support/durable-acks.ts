@@ -4,12 +4,13 @@
  * Each record goes through four states, and must have reached the last one when an ack that covers it enters its system
  * call:
  *
- *   received    its frame was read from the device's socket
+ *   received    it was read from the device's socket, over whatever protocol (wires.ts)
  *   written     a write to data.mdb that holds its payload has returned
  *   synced      an fdatasync of data.mdb that entered after that has returned 0
  *   committed   a write of LMDB's meta page, through the descriptor opened with O_DSYNC, that entered after that has returned
  */
-import { bytesOf, descriptorOf, type SystemCall } from './strace.js';
+import { bytesOf, descriptorOf, messagesOf, type SystemCall } from './strace.js';
+import { UdpWire, wireOf, type Wire, type WireAck, type WireRecord } from './wires.js';
 
 export interface Verdict {
   /** How many acks left. */
@@ -19,9 +20,7 @@ export interface Verdict {
   readonly violations: readonly string[];
 }
 
-export interface TracedRecord {
-  readonly seq: number;
-  readonly payload: Buffer;
+export interface TracedRecord extends WireRecord {
   readonly received: SystemCall;
   written?: SystemCall;
   synced?: SystemCall;
@@ -30,63 +29,11 @@ export interface TracedRecord {
   acked?: SystemCall;
 }
 
-/** A message: with text the JSON protocol is spoken, else the binary one. */
-interface Frame {
-  readonly isText: boolean;
-  readonly payload: Buffer;
-}
-
-const TEXT = 1;
-const BINARY = 2;
-
-/** One direction of a WebSocket: takes bytes, gives whole messages; pings and closes are passed over. */
-class FrameReader {
-  #buffer = Buffer.alloc(0);
-  #inHead = true;
-  #path = '';
-
-  /** What was asked for in the request before the messages; empty before it has come. */
-  get path(): string {
-    return this.#path;
-  }
-
-  *take(bytes: Buffer): Generator<Frame> {
-    this.#buffer = Buffer.concat([this.#buffer, bytes]);
-    if (this.#inHead) {
-      const end = this.#buffer.indexOf('\r\n\r\n');
-      if (end < 0) return;
-      this.#inHead = false;
-      this.#path = this.#buffer.toString('latin1').split(' ', 2)[1] ?? '';
-      this.#buffer = this.#buffer.subarray(end + 4);
-    }
-    for (let frame = this.#next(); frame !== undefined; frame = this.#next()) {
-      const { opcode, payload } = frame;
-      if (opcode === TEXT || opcode === BINARY) yield { isText: opcode === TEXT, payload };
-    }
-  }
-
-  #next(): { readonly opcode: number; readonly payload: Buffer } | undefined {
-    const buffer = this.#buffer;
-    if (buffer.length < 2) return undefined;
-    const short = buffer[1]! & 0x7f;
-    const lengthBytes = short === 126 ? 2 : short === 127 ? 8 : 0;
-    const maskBytes = (buffer[1]! & 0x80) === 0 ? 0 : 4;
-    const start = 2 + lengthBytes + maskBytes;
-    if (buffer.length < start) return undefined;
-    const length = lengthBytes === 0 ? short : Number(`0x${buffer.toString('hex', 2, 2 + lengthBytes)}`);
-    if (buffer.length < start + length) return undefined;
-    const payload = Buffer.from(buffer.subarray(start, start + length));
-    if (maskBytes > 0) payload.forEach((byte, at) => (payload[at] = byte ^ buffer[start - 4 + (at % 4)]!));
-    this.#buffer = buffer.subarray(start + length);
-    return { opcode: buffer[0]! & 0x0f, payload };
-  }
-}
-
-/** A device's socket. */
-class Connection {
-  readonly up = new FrameReader();
-  readonly down = new FrameReader();
-  readonly records: TracedRecord[] = [];
+/** An open socket of the edge. */
+interface Connection {
+  /** undefined before anything has come, and of those whose records do not matter. */
+  wire: Wire | undefined;
+  readonly records: TracedRecord[];
 }
 
 /** The check; the calls are gone through by their entries and returns in the order of the trace. */
@@ -104,13 +51,9 @@ class Checker {
 
   enter(call: SystemCall): void {
     const connection = this.#connections.get(descriptorOf(call));
-    // Others talk HTTP to the admin endpoint.
-    if (connection?.up.path.startsWith('/v1/devices/') !== true) return;
-    if (!/^(send|sendto|sendmsg|write|writev)$/.test(call.name)) return;
-    for (const frame of connection.down.take(bytesOf(call))) {
-      const seq = ackOf(frame);
-      if (seq !== undefined) this.#ack(connection, seq, call);
-    }
+    const { wire } = connection ?? {};
+    if (wire === undefined || !/^(send|sendto|sendmsg|sendmmsg|write|writev)$/.test(call.name)) return;
+    for (const bytes of messagesOf(call)) for (const ack of wire.sent(bytes)) this.#ack(connection!, ack, call);
   }
 
   leave(call: SystemCall): void {
@@ -118,8 +61,8 @@ class Checker {
     const descriptor = descriptorOf(call);
     if (call.name === 'openat') this.#open(call);
     else if (call.name === 'close') this.#close(descriptor);
-    else if (/^accept/.test(call.name)) this.#connections.set(call.result, new Connection());
-    else if (/^recv/.test(call.name)) this.#receive(descriptor, call);
+    else if (/^accept/.test(call.name)) this.#connections.set(call.result, { wire: undefined, records: [] });
+    else if (/^(recv|read$)/.test(call.name)) this.#receive(descriptor, call);
     else if (/^p?write/.test(call.name) && this.#metaFiles.has(descriptor)) this.#commit(call);
     else if (/^p?write/.test(call.name) && this.#dataFiles.has(descriptor)) this.#write(call);
     else if (/^f(data)?sync$/.test(call.name) && this.#dataFiles.has(descriptor)) this.#sync(call);
@@ -135,11 +78,17 @@ class Checker {
   }
 
   #receive(descriptor: number, call: SystemCall): void {
-    const connection = this.#connections.get(descriptor);
-    if (connection === undefined) return;
-    for (const frame of connection.up.take(bytesOf(call))) {
-      for (const { seq, payload } of recordsOf(frame)) {
-        const record: TracedRecord = { seq, payload, received: call };
+    for (const bytes of messagesOf(call)) {
+      let connection = this.#connections.get(descriptor);
+      if (connection === undefined) {
+        // Datagrams come without a connection.
+        if (!/^recvm/.test(call.name) || !UdpWire.isFirst(bytes)) continue;
+        connection = { wire: new UdpWire(), records: [] };
+        this.#connections.set(descriptor, connection);
+      }
+      connection.wire ??= wireOf(bytes);
+      for (const wireRecord of connection.wire?.received(bytes) ?? []) {
+        const record: TracedRecord = { ...wireRecord, received: call };
         connection.records.push(record);
         this.#records.push(record);
       }
@@ -169,10 +118,10 @@ class Checker {
     }
   }
 
-  #ack(connection: Connection, seq: number, call: SystemCall): void {
+  #ack(connection: Connection, { says, covers }: WireAck, call: SystemCall): void {
     this.#acks++;
-    const covered = connection.records.filter((record) => record.seq <= seq && record.acked === undefined);
-    const where = `line ${Math.floor(call.entered) + 1}: ack ${seq}`;
+    const covered = connection.records.filter((record) => record.acked === undefined && covers(record));
+    const where = `line ${Math.floor(call.entered) + 1}: ${says}`;
     if (covered.length === 0) this.#violations.push(`${where} is for no record`);
     for (const record of covered) {
       record.acked = call;
@@ -186,26 +135,6 @@ function stateOf({ written, synced, committed }: TracedRecord): string {
   if (committed !== undefined) return 'committed';
   if (synced !== undefined) return 'synced';
   return written === undefined ? 'received' : 'written';
-}
-
-/** The records of a device's frame, binary or JSON. */
-function recordsOf({ isText, payload }: Frame): { readonly seq: number; readonly payload: Buffer }[] {
-  if (isText) {
-    const { seq, data } = JSON.parse(payload.toString()) as { seq: number; data: unknown };
-    return [{ seq, payload: Buffer.from(JSON.stringify(data)) }];
-  }
-  const records = [];
-  for (let at = 0; at + 24 <= payload.length; at += 4 + payload.readUInt32LE(at)) {
-    const end = at + 4 + payload.readUInt32LE(at);
-    records.push({ seq: payload.readDoubleLE(at + 8), payload: payload.subarray(at + 24, end) });
-  }
-  return records;
-}
-
-/** The seq of an ack, binary or JSON; undefined for any other reply. */
-function ackOf({ isText, payload }: Frame): number | undefined {
-  if (isText) return (JSON.parse(payload.toString()) as { ack?: number }).ack;
-  return payload[0] === 1 && payload.length === 16 ? payload.readDoubleLE(8) : undefined;
 }
 
 /** Checks the calls of an edge from its start on. */

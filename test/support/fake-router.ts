@@ -36,6 +36,8 @@ export class FakeRouter {
   answer: (after: number) => readonly Buffer[] = (after) =>
     Array.from({ length: this.head - after }, (_, index) => batchAt(after + 1 + index));
   head = 0;
+  /** It takes requests and says nothing. */
+  isSilent = false;
   readonly #publisher = new XPublisher(SOCKET_OPTIONS);
   readonly #router = new Router(SOCKET_OPTIONS);
   #peer: Buffer | undefined;
@@ -103,6 +105,7 @@ export class FakeRouter {
       if (request === undefined) throw new Error('a consumer sent what is no request');
       this.requests.push(request);
       this.#peer = identity!;
+      if (this.isSilent) continue;
       const head = positionOf(this.head);
       if (request.type === 'attach') {
         await this.#reply([identity!, encodeAttached({ queueId: this.queueId, cursor: START, head })]);

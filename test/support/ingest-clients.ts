@@ -3,6 +3,7 @@ import { Kind } from '../../shared/batch.js';
 import { ask, BINARY_PROTOCOL, binaryRecord, DeviceSocket, JSON_PROTOCOL, UPGRADE_HEADERS } from './device-socket.js';
 import type { TestEdge } from './edge.js';
 import type { IngestClient, IngestEnd, IngestError, IngestRecord, IngestSession } from './ingest-conformance.js';
+import { dialEdge, MQTT_WAYS, type MqttWay } from './mqtt-carrier.js';
 import { MqttDevice } from './mqtt-device.js';
 import { httpClient, udpClient } from './request-clients.js';
 
@@ -54,6 +55,7 @@ function webSocketClient(subprotocol: string): IngestClient {
   return {
     protocol: `WebSocket, ${subprotocol}`,
     hasConnections: true,
+    saysWhyItEnds: true,
     payloadBytes: 4_000,
     connect: async ({ port }: TestEdge, deviceId, token) => {
       const authorization = token === undefined ? {} : { Authorization: `Bearer ${token}` };
@@ -122,24 +124,36 @@ class MqttSession implements IngestSession {
   }
 }
 
-const mqttClient: IngestClient = {
-  protocol: 'MQTT 5',
-  hasConnections: true,
-  payloadBytes: 4_000,
-  connect: async ({ mqttPort }: TestEdge, deviceId, token) => {
-    const password = token === undefined ? {} : { username: deviceId, password: Buffer.from(token) };
-    const device = await MqttDevice.open(mqttPort, deviceId, 5, password);
-    const { reasonCode } = device.connack;
-    if (reasonCode !== 0) return CONNACK_REASONS[reasonCode ?? 0] ?? String(reasonCode);
-    await device.subscribe(`holdfast/${deviceId}/errors`);
-    return new MqttSession(device, deviceId);
-  },
-};
+function mqttClient(version: 4 | 5, way: MqttWay): IngestClient {
+  return {
+    protocol: `MQTT ${version === 5 ? '5' : '3.1.1'} over ${way}`,
+    hasConnections: true,
+    // DISCONNECT of the server is new in MQTT 5.
+    saysWhyItEnds: version === 5,
+    payloadBytes: 4_000,
+    connect: async (edge, deviceId, token) => {
+      const password = token === undefined ? {} : { username: deviceId, password: Buffer.from(token) };
+      const device = await MqttDevice.open(dialEdge(edge, way), deviceId, version, password);
+      const { reasonCode, returnCode } = device.connack;
+      const code = (version === 5 ? reasonCode : returnCode) ?? -1;
+      if (code !== 0) {
+        await device.closed();
+        return CONNACK_REASONS[code] ?? String(code);
+      }
+      await device.subscribe(`holdfast/${deviceId}/errors`);
+      return new MqttSession(device, deviceId);
+    },
+  };
+}
 
 export const INGEST_CLIENTS: readonly IngestClient[] = [
   webSocketClient(JSON_PROTOCOL),
   webSocketClient(BINARY_PROTOCOL),
-  mqttClient,
   httpClient,
   udpClient,
 ];
+
+/** Both versions, both ways. */
+export const MQTT_INGEST_CLIENTS: readonly IngestClient[] = ([4, 5] as const).flatMap((version) =>
+  MQTT_WAYS.map((way) => mqttClient(version, way)),
+);

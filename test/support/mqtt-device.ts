@@ -1,13 +1,10 @@
 /**
- * A device that speaks MQTT as a test needs it: sends any packet or any bytes, right or wrong, over TCP, and keeps every
- * packet that comes back. Real clients keep to the rules, and hide what they are told.
+ * A device that speaks MQTT as a test needs it: sends any packet or any bytes, right or wrong, and keeps every packet that
+ * comes back. Real clients keep to the rules, and hide what they are told.
  */
-import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
 import mqttPacket, { type IConnackPacket, type IConnectPacket, type IPublishPacket, type Packet } from 'mqtt-packet';
-
-/** A wait that hears nothing for this long has failed; far more than any answer takes. */
-const SILENCE_TIMEOUT_MS = 20_000;
+import { Changes } from './changes.js';
+import type { Carrier, Dial } from './mqtt-carrier.js';
 
 export interface Published {
   readonly topic: string;
@@ -17,54 +14,43 @@ export interface Published {
 export class MqttDevice {
   /** Every packet, in order, CONNACK first. */
   readonly packets: Packet[] = [];
-  readonly #waiting = new Set<() => void>();
-  readonly #socket: Socket;
+  readonly #changes = new Changes(() => this.packets);
+  #carrier: Carrier | undefined;
   #isClosed = false;
 
   private constructor(
-    port: number,
     readonly version: 4 | 5,
-  ) {
-    const parser = mqttPacket.parser({ protocolVersion: version });
-    parser.on('packet', (packet) => this.packets.push(packet));
-    this.#socket = connect(port, '127.0.0.1');
-    this.#socket.setNoDelay(true);
-    this.#socket.on('data', (chunk) => {
-      parser.parse(chunk);
-      this.#wake();
-    });
-    // A reset is one of the ways to be closed.
-    this.#socket.on('error', () => undefined);
-    this.#socket.on('close', () => {
-      this.#isClosed = true;
-      this.#wake();
-    });
-  }
+    /** Empty where nothing is said yet. */
+    readonly id: string,
+  ) {}
 
   /** A connection on which nothing is said yet. */
-  static async raw(port: number, version: 4 | 5 = 5): Promise<MqttDevice> {
-    const device = new MqttDevice(port, version);
-    await once(device.#socket, 'connect');
+  static async raw(dial: Dial, version: 4 | 5 = 5, deviceId = ''): Promise<MqttDevice> {
+    const device = new MqttDevice(version, deviceId);
+    const parser = mqttPacket.parser({ protocolVersion: version });
+    parser.on('packet', (packet) => device.packets.push(packet));
+    device.#carrier = await dial({
+      bytes: (chunk) => {
+        parser.parse(chunk);
+        device.#changes.wake();
+      },
+      closed: () => {
+        device.#isClosed = true;
+        device.#changes.wake();
+      },
+    });
     return device;
   }
 
   /** Connects, and waits for CONNACK, whatever it says. */
   static async open(
-    port: number,
+    dial: Dial,
     deviceId: string,
     version: 4 | 5 = 5,
     more: Partial<IConnectPacket> = {},
   ): Promise<MqttDevice> {
-    const device = await MqttDevice.raw(port, version);
-    device.send({
-      cmd: 'connect',
-      protocolId: 'MQTT',
-      protocolVersion: version,
-      clean: true,
-      clientId: deviceId,
-      keepalive: 0,
-      ...more,
-    });
+    const device = await MqttDevice.raw(dial, version, deviceId);
+    device.send(connectPacket(deviceId, version, more));
     await device.until(() => device.packets.length > 0);
     return device;
   }
@@ -101,7 +87,7 @@ export class MqttDevice {
 
   send(packet: Packet | Buffer): void {
     const bytes = Buffer.isBuffer(packet) ? packet : mqttPacket.generate(packet, { protocolVersion: this.version });
-    this.#socket.write(bytes);
+    this.#carrier!.write(bytes);
   }
 
   /** Publishes with QoS 1, or 0 where the packet id is 0. */
@@ -132,12 +118,12 @@ export class MqttDevice {
   async until(condition: () => boolean): Promise<void> {
     while (!condition()) {
       if (this.#isClosed) throw new Error(`the connection closed: ${JSON.stringify(this.packets.slice(-3))}`);
-      await this.#change();
+      await this.#changes.next();
     }
   }
 
   async closed(): Promise<void> {
-    while (!this.#isClosed) await this.#change();
+    while (!this.#isClosed) await this.#changes.next();
   }
 
   /** Says goodbye. */
@@ -148,29 +134,26 @@ export class MqttDevice {
 
   /** Breaks the connection without a word. */
   destroy(): void {
-    this.#socket.destroy();
+    this.#carrier!.destroy();
   }
 
+  /** Reads nothing more from the connection. */
   pause(): void {
-    this.#socket.pause();
+    this.#carrier!.pause();
   }
 
-  async #change(): Promise<void> {
-    await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => {
-        reject(new Error(`nothing was heard; the last packets are ${JSON.stringify(this.packets.slice(-3))}`));
-      }, SILENCE_TIMEOUT_MS);
-      this.#waiting.add(() => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+  resume(): void {
+    this.#carrier!.resume();
   }
+}
 
-  #wake(): void {
-    for (const resolve of this.#waiting) resolve();
-    this.#waiting.clear();
-  }
+export function connectPacket(
+  deviceId: string,
+  version: 4 | 5 = 5,
+  more: Partial<IConnectPacket> = {},
+): IConnectPacket {
+  const fixed = { cmd: 'connect', protocolId: 'MQTT', clean: true, keepalive: 0 } as const;
+  return { ...fixed, protocolVersion: version, clientId: deviceId, ...more };
 }
 
 /** A PUBLISH, with QoS 0 where the packet id is 0; a payload that is neither text nor bytes as JSON. */

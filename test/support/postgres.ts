@@ -4,7 +4,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { EmbeddedPostgres } from '../../services/up/postgres.js';
-import { optional, readConfig, type Field } from '../../shared/config.js';
 import { Session } from '../../shared/database.js';
 import { freePort } from './ports.js';
 
@@ -66,16 +65,4 @@ export class TestPostgres {
 
 function makeServer(directory: string, port: number): EmbeddedPostgres {
   return new EmbeddedPostgres({ directory: join(directory, 'postgres'), port, log: silent });
-}
-
-const timescaleField: Field<string | undefined> = optional({
-  key: 'HOLDFAST_TEST_TIMESCALE_URL',
-  about: 'a database of a throwaway PostgreSQL with TimescaleDB, whose user may create databases',
-  allowed: 'postgres://user@host:port/database',
-  parse: (value: string) => (URL.canParse(value) ? value : undefined),
-});
-
-/** Where a PostgreSQL with TimescaleDB is for tests; undefined: nowhere, and those tests are skipped. */
-export function timescaleUrl(): string | undefined {
-  return readConfig('HOLDFAST_TEST', { url: timescaleField }).url;
 }

@@ -22,6 +22,7 @@ export class ServiceProcess {
    * @param adminPort where /readyz is asked
    * @param launcher words in front of node, as of strace
    * @param root the package to run, where it is not this one: a copy with a planted bug
+   * @param adminHost where the admin port is
    */
   constructor(
     readonly words: readonly string[],
@@ -29,6 +30,7 @@ export class ServiceProcess {
     readonly adminPort: number,
     private readonly launcher: readonly string[] = [],
     private readonly root: string = packagePath(),
+    private readonly adminHost: string = '127.0.0.1',
   ) {}
 
   get pid(): number {
@@ -72,7 +74,7 @@ export class ServiceProcess {
   /** What /readyz names as missing; undefined where nobody answers. */
   async waitingFor(): Promise<readonly string[] | undefined> {
     try {
-      const response = await fetch(`http://127.0.0.1:${this.adminPort}/readyz`);
+      const response = await fetch(`http://${this.adminHost}:${this.adminPort}/readyz`);
       return ((await response.json()) as { waiting: string[] }).waiting;
     } catch {
       return undefined;
@@ -81,7 +83,7 @@ export class ServiceProcess {
 
   /** The value of a metric whose line starts with `name`; with labels, as `holdfast_rejected_total{reason="x"`. */
   async metric(name: string): Promise<number> {
-    const response = await fetch(`http://127.0.0.1:${this.adminPort}/metrics`);
+    const response = await fetch(`http://${this.adminHost}:${this.adminPort}/metrics`);
     const lines = (await response.text()).split('\n');
     const line = lines.find((text) => text.startsWith(name) && '{, '.includes(text.charAt(name.length)));
     return line === undefined ? Number.NaN : Number(line.split(' ').at(-1));

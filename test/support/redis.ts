@@ -15,6 +15,8 @@ export interface TestRedisOptions {
   readonly cluster?: boolean;
   /** What clients have to show. */
   readonly password?: string;
+  /** Where its directory is made; default: among the machine's temporary files. */
+  readonly directoryIn?: string;
   /** More of redis.conf, as words of the command line. */
   readonly settings?: readonly string[];
 }
@@ -40,7 +42,7 @@ export class TestRedis {
   ) {}
 
   static async start(options: TestRedisOptions = {}): Promise<TestRedis> {
-    const directory = await mkdtemp(join(tmpdir(), 'holdfast-redis-'));
+    const directory = await mkdtemp(join(options.directoryIn ?? tmpdir(), 'holdfast-redis-'));
     const [port, busPort] = (await freePorts(2)) as [number, number];
     const client = new Redis({
       port,
@@ -66,6 +68,10 @@ export class TestRedis {
     return `redis://${password === undefined ? '' : `:${password}@`}127.0.0.1:${this.port}`;
   }
 
+  get running(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   /** Starts a server that was killed again, on the same directory and port, and waits until it has read its files. */
   async restart(): Promise<void> {
     const child = spawn(COMMAND[0], [...COMMAND.slice(1), ...this.#words()], { stdio: ['ignore', 'pipe', 'pipe'] });
@@ -80,10 +86,9 @@ export class TestRedis {
 
   /** Kills the server with -9 and waits for its end. */
   async kill(): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    const exit = once(child, 'exit');
-    child.kill('SIGKILL');
+    if (!this.running) return;
+    const exit = once(this.#child!, 'exit');
+    this.#child!.kill('SIGKILL');
     await exit;
   }
 

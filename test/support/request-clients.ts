@@ -51,6 +51,7 @@ class HttpSession implements IngestSession {
 export const httpClient: IngestClient = {
   protocol: 'HTTP',
   hasConnections: false,
+  saysWhyItEnds: true,
   payloadBytes: 4_000,
   connect: async ({ port }: TestEdge, deviceId, token) => {
     const device = new HttpDevice(port, deviceId, token);
@@ -172,6 +173,7 @@ async function refusalOf(edge: TestEdge, probe: UdpDevice, token: string | undef
 export const udpClient: IngestClient = {
   protocol: 'UDP',
   hasConnections: false,
+  saysWhyItEnds: false,
   payloadBytes: 1_200,
   connect: async (edge: TestEdge, deviceId, token) => {
     const key = token ?? '';

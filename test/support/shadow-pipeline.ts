@@ -64,6 +64,13 @@ export class ShadowPipeline {
 
   /** A pipeline whose services are ready; it ends with the test. */
   static async start(t: Test, options: ShadowPipelineOptions = {}): Promise<ShadowPipeline> {
+    const pipeline = await ShadowPipeline.open(options);
+    t.teardown(() => pipeline.stop());
+    return pipeline;
+  }
+
+  /** A pipeline whose services are ready; the caller stops it. */
+  static async open(options: ShadowPipelineOptions = {}): Promise<ShadowPipeline> {
     const { root, redisUrl, environment = {} } = options;
     const directory = await mkdtemp(join(tmpdir(), 'holdfast-shadow-'));
     const [intake, publish, fetch, routerAdmin, storageAdmin] = (await freePorts(5)) as [number, ...number[]];
@@ -120,9 +127,13 @@ export class ShadowPipeline {
     const live = options.live === true ? await makeLive(liveKeys, root) : undefined;
     const { process, client } = shadow;
     const pipeline = new ShadowPipeline(directory, edges, router, process, client, storage, live, postgres);
-    t.teardown(() => pipeline.stop());
-    await Promise.all(pipeline.services.map((service) => service.start()));
-    return pipeline;
+    try {
+      await Promise.all(pipeline.services.map((service) => service.start()));
+      return pipeline;
+    } catch (error) {
+      await pipeline.stop();
+      throw error;
+    }
   }
 
   /** Ends everything and removes the directory. */

@@ -19,7 +19,7 @@ export interface SystemCall {
 }
 
 const CALLS =
-  'openat,accept,accept4,close,fdatasync,fsync,msync,pwrite64,pwritev,writev,write,send,sendto,sendmsg,recv,recvfrom';
+  'openat,accept,accept4,close,fdatasync,fsync,msync,pwrite64,pwritev,writev,write,send,sendto,sendmsg,sendmmsg,recv,recvfrom,recvmsg,recvmmsg,read';
 /** Long enough for whatever a test sends; a string that is longer fails the test. */
 const STRING_BYTES = 2 ** 20;
 
@@ -85,4 +85,14 @@ export function bytesOf({ args }: SystemCall): Buffer {
     parts.push(Buffer.from(hex!.replaceAll('\\x', ''), 'hex'));
   }
   return Buffer.concat(parts);
+}
+
+/**
+ * The bytes that a call has moved: one message for each part of recvmsg, recvmmsg, sendmsg and sendmmsg, without the
+ * addresses that stand beside them; of any other call all of its strings as one.
+ */
+export function messagesOf(call: SystemCall): readonly Buffer[] {
+  if (!/^(recv|send)m+sg$/.test(call.name)) return [bytesOf(call)];
+  const parts = call.args.matchAll(/iov_base=("(?:\\x[0-9a-f]{2})*"(?:\.\.\.)?)/g);
+  return [...parts].map(([, args]) => bytesOf({ ...call, args: args! }));
 }

@@ -1,5 +1,7 @@
 /** The counters of the requests that bring records. */
-import { Counter, type Registry } from '../../../shared/metrics.js';
+import { Counter, startAtZero, type Registry } from '../../../shared/metrics.js';
+
+const STATUSES = ['200', '207', '400', '401', '403', '405', '413', '415', '429', '503', 'aborted'];
 
 export class HttpMetrics {
   readonly requests;
@@ -11,5 +13,6 @@ export class HttpMetrics {
       labelNames: ['status'],
       registers: [registry],
     });
+    startAtZero(this.requests, 'status', STATUSES);
   }
 }

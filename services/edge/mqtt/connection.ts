@@ -14,14 +14,14 @@ import { DeviceSession, type Ending, type RecordErrorCode } from '../session.js'
 import type { DeviceConnection } from '../sessions.js';
 import { acceptedGet, acceptedUpdate, deltaMessage, readShadowRequest, rejection } from './aws-shadow.js';
 import type { Terms } from './connect.js';
-import type { ISubscribePacket, IUnsubscribePacket, Packet } from './control-packets.js';
-import { writePacket } from './control-packets.js';
+import type { ISubscribePacket, IUnsubscribePacket } from './control-packets.js';
 import type { MqttContext } from './context.js';
 import { PendingAcks, type Answer } from './pending-acks.js';
 import type { Publish } from './publish.js';
 import { disconnectOf, ProtocolError, Reason, type Reason as ReasonCode } from './reasons.js';
 import { RecordReader } from './record-reader.js';
 import { returnCodeOf, Subscriptions } from './subscriptions.js';
+import { Teller } from './teller.js';
 import { TopicNames } from './topic-names.js';
 import { DownTopics, rpcRequest, type UpTopic } from './topics.js';
 import type { Transport } from './transport.js';
@@ -30,7 +30,6 @@ import type { Transport } from './transport.js';
 const TOLD_ERRORS = 20;
 /** Questions for the shadow that wait for one answer. */
 const MAX_GETS = 16;
-const REASON_CHARACTERS = 200;
 
 type RecordsTopic = Extract<UpTopic, { readonly action: 'records' }>;
 type ShadowTopic = Extract<UpTopic, { readonly action: 'shadow' }>;
@@ -51,9 +50,12 @@ export class MqttConnection implements DeviceConnection {
   readonly #topics: DownTopics;
   readonly #names: TopicNames;
   readonly #subscriptions: Subscriptions;
+  readonly #teller: Teller;
   readonly #reader: RecordReader;
   readonly #pending = new PendingAcks();
   #gets: Get[] = [];
+  /** True once it has sent more than Receive Maximum allows. */
+  #isOver = false;
   /** Bytes that the ingest has taken from this connection. */
   #taken = 0;
 
@@ -71,6 +73,7 @@ export class MqttConnection implements DeviceConnection {
     this.#topics = new DownTopics(terms.deviceId);
     this.#names = new TopicNames(terms.deviceId);
     this.#subscriptions = new Subscriptions(this.#topics);
+    this.#teller = new Teller(terms, transport, this.#subscriptions);
     this.#reader = new RecordReader(this.session.idBytes.length, context.options, context.assigned);
   }
 
@@ -83,10 +86,13 @@ export class MqttConnection implements DeviceConnection {
     const { version } = this.terms;
     if (publish.qos === 2) throw new ProtocolError(Reason.noQos, 'publish with QoS 0 or 1');
     if (publish.isRetained && version === 5) throw new ProtocolError(Reason.noRetain, 'nothing is retained here');
-    if (publish.qos === 1 && this.#pending.count >= this.context.options.receiveMaximum) {
+    if (publish.qos === 1 && this.#isOverReceiveMaximum()) {
       // MQTT 3.1.1 has no words for how many there may be: its devices are read more slowly.
       if (version === 4 && this.transport.canPause) return false;
-      throw new ProtocolError(Reason.receiveMaximum, `over ${this.#pending.count} publishes are unanswered`);
+      // What was taken is answered first, so that the device gets on with every connection, however much it sends at once.
+      this.#isOver = true;
+      this.context.ingest.sendAway(this.session, 'window');
+      return true;
     }
     const topic = this.#names.topicOf(publish, bytes);
     switch (topic.action) {
@@ -111,20 +117,19 @@ export class MqttConnection implements DeviceConnection {
       properties?.subscriptionIdentifier === undefined ? this.#subscriptions.add(topic) : Reason.noSubscriptionIds,
     );
     const granted = version === 5 ? codes : codes.map(returnCodeOf);
-    this.#send({ cmd: 'suback', messageId: messageId!, granted });
+    this.#teller.send({ cmd: 'suback', messageId: messageId!, granted });
     const hears = this.#subscriptions.hearsShadow;
     if (hears.some((heard, index) => heard && !before[index])) this.#announceAgain();
   }
 
   unsubscribe({ unsubscriptions, messageId }: IUnsubscribePacket): void {
     const granted = unsubscriptions.map((filter) => this.#subscriptions.remove(filter));
-    this.#send({ cmd: 'unsuback', messageId: messageId!, granted });
+    this.#teller.send({ cmd: 'unsuback', messageId: messageId!, granted });
   }
 
   /** Answers all publishes that can be. To be called after a chunk of packets. */
   flush(): void {
-    const acks = this.#pending.settle(this.#taken - this.session.unackedBytes, this.#refusalOf);
-    if (acks !== undefined) this.transport.send(acks);
+    this.#teller.answer(this.#pending, this.#taken - this.session.unackedBytes);
   }
 
   /** The ingest has committed records of this connection. */
@@ -136,13 +141,13 @@ export class MqttConnection implements DeviceConnection {
   /** Tells of a record that was refused, where the device listens. */
   error(code: RecordErrorCode, message: string, seq: number | undefined): void {
     this.context.metrics.rejected.inc({ reason: code });
-    this.#tell(this.#topics.errors, () => JSON.stringify({ code, message, seq }));
+    this.#teller.explain(this.#topics.errors, () => JSON.stringify({ code, message, seq }));
   }
 
   refuseQuestion(message: string): void {
     for (const { topic, clientToken } of this.#takeGets()) {
       if (topic !== undefined) this.#reject(topic, 503, message, clientToken);
-      else this.#tell(this.#topics.errors, () => JSON.stringify({ code: 'refused', message, get: 'shadow' }));
+      else this.#teller.explain(this.#topics.errors, () => JSON.stringify({ code: 'refused', message, get: 'shadow' }));
     }
   }
 
@@ -153,15 +158,21 @@ export class MqttConnection implements DeviceConnection {
   }
 
   close(ending: Ending): void {
-    this.disconnect(...disconnectOf(ending));
+    const isOver = this.#isOver && ending.why === 'no_room';
+    if (isOver) this.disconnect(Reason.receiveMaximum, 'more publishes are unanswered than Receive Maximum');
+    else this.disconnect(...disconnectOf(ending));
   }
 
   /** Ends the connection; MQTT 5 says why. */
   disconnect(reasonCode: ReasonCode, message: string): void {
-    if (this.terms.version === 5) {
-      this.#send({ cmd: 'disconnect', reasonCode, properties: { reasonString: message.slice(0, REASON_CHARACTERS) } });
-    }
-    this.transport.end();
+    this.#teller.disconnect(reasonCode, message);
+  }
+
+  #isOverReceiveMaximum(): boolean {
+    const { receiveMaximum } = this.context.options;
+    // What is refused waits for nothing, but its turn.
+    if (this.#pending.count >= receiveMaximum) this.flush();
+    return this.#pending.count >= receiveMaximum;
   }
 
   #takeRecords(topic: RecordsTopic, publish: Publish, payload: Buffer, then?: () => void): boolean {
@@ -203,7 +214,7 @@ export class MqttConnection implements DeviceConnection {
       return true;
     }
     const accepted = (): void => {
-      this.#tell(`${topic}/accepted`, () => acceptedUpdate(request, Date.now()));
+      this.#teller.tell(`${topic}/accepted`, () => acceptedUpdate(request, Date.now()));
     };
     return this.#takeRecords(AWS_UPDATE, publish, payload, accepted);
   }
@@ -215,7 +226,7 @@ export class MqttConnection implements DeviceConnection {
 
   #refuse(publish: Publish, reason: ReasonCode, message: string): void {
     this.context.metrics.rejected.inc({ reason: 'topic' });
-    this.#tell(this.#topics.errors, () => JSON.stringify({ code: 'refused', message }));
+    this.#teller.explain(this.#topics.errors, () => JSON.stringify({ code: 'refused', message }));
     this.#answer(publish, { reason, message });
   }
 
@@ -232,7 +243,7 @@ export class MqttConnection implements DeviceConnection {
   }
 
   #reject(topic: string, code: number, message: string, clientToken: string | undefined): void {
-    this.#tell(`${topic}/rejected`, () => rejection(code, message, clientToken, Date.now()));
+    this.#teller.explain(`${topic}/rejected`, () => rejection(code, message, clientToken, Date.now()));
   }
 
   /** Shadow has told this connection everything, before the device listened: it has to be told again. */
@@ -246,46 +257,28 @@ export class MqttConnection implements DeviceConnection {
 
   #deliverDelta(delta: string, version: number): boolean {
     const { delta: own, awsDelta, attributes } = this.#topics;
-    const tellings = [
-      this.#tell(own, () => `{"delta":${delta},"version":${version}}`),
-      this.#tell(awsDelta, () => deltaMessage(delta, version, Date.now())),
-      this.#tell(attributes, () => delta),
-    ];
-    return tellings.includes(true);
+    return this.#teller.tellAll([
+      [own, () => `{"delta":${delta},"version":${version}}`],
+      [awsDelta, () => deltaMessage(delta, version, Date.now())],
+      [attributes, () => delta],
+    ]);
   }
 
   #deliverCommand(command: string): boolean {
     const { id, name, data } = JSON.parse(command) as { id: string; name: string; data?: unknown };
-    const isTold = this.#tell(this.#topics.commands, () => command);
-    return this.#tell(rpcRequest(id), () => JSON.stringify({ method: name, params: data ?? {} })) || isTold;
+    return this.#teller.tellAll([
+      [this.#topics.commands, () => command],
+      [rpcRequest(id), () => JSON.stringify({ method: name, params: data ?? {} })],
+    ]);
   }
 
   #deliverShadow(shadow: string): boolean {
     const tellings = this.#takeGets().map(({ topic, clientToken }) => {
-      if (topic === undefined) return this.#tell(this.#topics.shadow, () => shadow);
-      if (shadow === 'null') return this.#tell(`${topic}/rejected`, () => noShadow(clientToken));
-      return this.#tell(`${topic}/accepted`, () => acceptedGet(shadow, clientToken));
+      if (topic === undefined) return this.#teller.tell(this.#topics.shadow, () => shadow);
+      if (shadow === 'null') return this.#teller.tell(`${topic}/rejected`, () => noShadow(clientToken));
+      return this.#teller.tell(`${topic}/accepted`, () => acceptedGet(shadow, clientToken));
     });
     return tellings.includes(true);
-  }
-
-  /** Publishes to a topic, where the device has subscribed to it. @returns whether it was sent */
-  #tell(topic: string, payload: () => string): boolean {
-    if (!this.#subscriptions.has(topic)) return false;
-    return this.#send({ cmd: 'publish', topic, payload: payload(), qos: 0, dup: false, retain: false });
-  }
-
-  readonly #refusalOf = (messageId: number, { reason, message }: Answer): Buffer => {
-    const { version, wantsReasons } = this.terms;
-    const properties = wantsReasons ? { reasonString: message.slice(0, REASON_CHARACTERS) } : {};
-    return writePacket({ cmd: 'puback', messageId, reasonCode: reason, properties }, version);
-  };
-
-  /** @returns false where it was dropped */
-  #send(packet: Packet): boolean {
-    const bytes = writePacket(packet, this.terms.version);
-    // What the device cannot take must not be sent to it (MQTT 5, §3.1.2.11.4).
-    return bytes.length <= this.terms.packetBytes && this.transport.send(bytes);
   }
 }
 

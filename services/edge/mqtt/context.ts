@@ -8,12 +8,14 @@ import type { RecordLimits } from '../record-rules.js';
 import type { Sessions } from '../sessions.js';
 import { TurnClock } from '../turn-clock.js';
 import type { ConnectOptions } from './connect.js';
+import { Door } from './door.js';
 
 export interface MqttOptions extends RecordLimits, ConnectOptions {
   readonly windowBytes: number;
 }
 
 export interface MqttContext {
+  readonly door: Door;
   readonly options: MqttOptions;
   readonly admission: Admission;
   readonly sessions: Sessions;
@@ -30,11 +32,11 @@ const MAX_RECEIVE_MAXIMUM = 65_535;
 
 /** @param limits the edge's configuration */
 export function mqttContext(
-  limits: Omit<MqttOptions, 'receiveMaximum'>,
-  parts: Omit<MqttContext, 'options' | 'clock'>,
+  limits: Omit<MqttOptions, 'receiveMaximum'> & { readonly connectTimeoutMs: number },
+  parts: Omit<MqttContext, 'options' | 'clock' | 'door'>,
 ): MqttContext {
   const { payloadBytes, depth, frameBytes, windowBytes } = limits;
   const receiveMaximum = Math.min(MAX_RECEIVE_MAXIMUM, Math.ceil(windowBytes / WINDOW_BYTES_A_PUBLISH));
   const options = { payloadBytes, depth, frameBytes, windowBytes, receiveMaximum };
-  return { ...parts, options, clock: new TurnClock() };
+  return { ...parts, options, clock: new TurnClock(), door: new Door(limits.connectTimeoutMs) };
 }

@@ -15,7 +15,6 @@ import type { Transport } from './transport.js';
 
 /** What somebody may send before it was let in. */
 const CONNECT_BYTES = 16 * 1024;
-export const CONNECT_TIMEOUT_MS = 10_000;
 /** A connection is given up after so many times its keep alive (MQTT 5, §3.1.2.10). */
 const KEEP_ALIVE_FACTOR = 1.5;
 const PINGRESP = Buffer.of(0xd0, 0);
@@ -36,12 +35,7 @@ export class Link {
     private readonly transport: Transport,
     private readonly context: MqttContext,
   ) {
-    this.#timer = setTimeout(() => transport.destroy(), CONNECT_TIMEOUT_MS);
-  }
-
-  /** False until the device was let in. */
-  get isLetIn(): boolean {
-    return this.#connection !== undefined;
+    context.door.enter(transport);
   }
 
   /** Bytes have come. They are read before this returns, or copied, or kept where reading is put off. */
@@ -55,6 +49,7 @@ export class Link {
   /** The connection is gone, whoever ended it. */
   closed(): void {
     this.#isOver = true;
+    this.context.door.leave(this.transport);
     clearTimeout(this.#timer);
     if (this.#connection !== undefined) this.context.sessions.closed(this.#connection);
   }
@@ -143,7 +138,7 @@ export class Link {
     this.#connection = new MqttConnection(terms, this.context, this.transport, () => {
       if (this.#isPaused) this.#read();
     });
-    clearTimeout(this.#timer);
+    this.context.door.leave(this.transport);
     if (terms.keepAliveSeconds > 0) this.#watch(terms.keepAliveSeconds * KEEP_ALIVE_FACTOR * 1_000);
     this.transport.send(writePacket(welcome(connect, terms, options), terms.version));
     sessions.opened(this.#connection);

@@ -5,13 +5,14 @@ import { Kind } from '../../../shared/batch.js';
 import { RawSocket } from '../../../test/support/device-socket.js';
 import { TestEdge } from '../../../test/support/edge.js';
 import { mutated } from '../../../test/support/fuzz-frames.js';
-import { MqttDevice, publishPacket } from '../../../test/support/mqtt-device.js';
+import { dialTcp } from '../../../test/support/mqtt-carrier.js';
+import { connectPacket, MqttDevice, publishPacket } from '../../../test/support/mqtt-device.js';
 import { until } from '../../../test/support/processes.js';
 
 const edge = await TestEdge.start({ EDGE_WINDOW: '16KiB', EDGE_FRAME_LIMIT: '8KiB', EDGE_PAYLOAD_LIMIT: '4KiB' });
 
 function open(deviceId: string, version: 4 | 5 = 5, more = {}): Promise<MqttDevice> {
-  return MqttDevice.open(edge.mqttPort, deviceId, version, more);
+  return MqttDevice.open(dialTcp(edge.mqttPort), deviceId, version, more);
 }
 
 void test('CONNACK says what there is here', async (t) => {
@@ -40,7 +41,7 @@ void test('who is not let in is told why, in the words of its version', async (t
     t.equal(four.connack.returnCode, returnCode);
     await four.closed();
   }
-  const old = await MqttDevice.raw(edge.mqttPort, 4);
+  const old = await MqttDevice.raw(dialTcp(edge.mqttPort), 4);
   old.send(
     mqttPacket.generate({ cmd: 'connect', protocolId: 'MQIsdp', protocolVersion: 3, clientId: 'old', keepalive: 0 }),
   );
@@ -55,7 +56,7 @@ void test('what breaks the protocol ends the connection with its reason', async 
     [0x9a, publishPacket(topic, '1', 1, { retain: true })],
     [0x94, publishPacket(topic, '1', 1, { properties: { topicAlias: 17 } })],
     [0x82, publishPacket('', '1', 1, { properties: { topicAlias: 3 } })],
-    [0x82, { cmd: 'connect', protocolId: 'MQTT', protocolVersion: 5, clientId: 'broken', clean: true, keepalive: 0 }],
+    [0x82, connectPacket('broken')],
     [0x95, publishPacket(topic, 'x'.repeat(9_000), 1)],
     [0x81, Buffer.of(0x30, 0xff, 0xff, 0xff, 0xff)],
     [0x81, Buffer.of(0x82, 2, 0, 1)],
@@ -81,6 +82,8 @@ void test('topics of others are refused, aliases stand for topics, and PUBACKs c
   t.same(await device.subscribe('holdfast/topics/+', 'holdfast/other/delta', '#', '$share/a/b', 'holdfast/topics/x'), [
     ...[0, 0x87, 0x87, 0x9e, 0x8f],
   ]);
+  // Every message would be held against all of it.
+  t.same(await device.subscribe(`$aws/things/topics/shadow/name/${'x'.repeat(500)}/get/accepted`), [0x8f]);
   const own = 'holdfast/topics/telemetry';
   device.publish(own, '1', 1, { properties: { topicAlias: 5 } });
   device.publish('holdfast/other/telemetry', '2', 2);
@@ -152,14 +155,7 @@ void test('sessions are taken over from one protocol to the other', async (t) =>
 });
 
 void test('damaged packets do not harm the edge, before CONNECT and after it', async (t) => {
-  const connect = mqttPacket.generate({
-    cmd: 'connect',
-    protocolId: 'MQTT',
-    protocolVersion: 5,
-    clientId: 'fuzz',
-    clean: true,
-    keepalive: 0,
-  });
+  const connect = mqttPacket.generate(connectPacket('fuzz'), { protocolVersion: 5 });
   const topic = 'holdfast/fuzz/telemetry';
   const packets = [
     publishPacket(topic, '{"seq":1,"data":{}}', 1, { properties: { topicAlias: 1, userProperties: { seq: '3' } } }),

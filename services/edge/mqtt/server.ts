@@ -1,8 +1,5 @@
 /**
  * The edge's MQTT port: TCP by node:net. (uWebSockets.js has no plain TCP for JavaScript.)
- *
- * Connections are bounded twice: those that were let in by EDGE_MAX_DEVICES, and those that have not said yet who they are
- * by a number of their own, so that silence at the door costs no more than that.
  */
 import { createServer, type Server, type Socket } from 'node:net';
 import { once } from 'node:events';
@@ -13,8 +10,6 @@ import type { MqttContext } from './context.js';
 import { Link } from './link.js';
 import { TcpTransport } from './tcp-transport.js';
 
-/** Connections that were accepted and not let in yet. */
-const MAX_AT_THE_DOOR = 4_096;
 const BACKLOG = 4_096;
 /** After so long a silence the kernel asks whether the device is still there, for those that keep nothing alive. */
 const PROBE_AFTER_MS = 120_000;
@@ -22,7 +17,6 @@ const PROBE_AFTER_MS = 120_000;
 export class MqttServer implements Part {
   readonly name = 'MQTT server';
   readonly #server: Server;
-  readonly #atTheDoor = new Set<Socket>();
 
   constructor(
     private readonly address: Address | 'off',
@@ -48,30 +42,27 @@ export class MqttServer implements Part {
   /** Lets nobody new in, and sends those away who were not let in yet. */
   stop(): Promise<void> {
     this.#server.close();
-    for (const socket of this.#atTheDoor) socket.destroy();
+    this.context.door.clear();
     return Promise.resolve();
   }
 
   #accept(socket: Socket): void {
-    if (this.#atTheDoor.size >= MAX_AT_THE_DOOR) {
+    if (this.context.door.isFull) {
       this.context.metrics.rejected.inc({ reason: 'max_devices' });
       socket.destroy();
       return;
     }
-    this.#atTheDoor.add(socket);
     const transport = new TcpTransport(socket);
     const link = new Link(transport, this.context);
     socket.on('data', (chunk) => {
       // What one chunk brings is answered in one write.
       socket.cork();
       link.data(chunk);
-      if (link.isLetIn) this.#atTheDoor.delete(socket);
       socket.uncork();
     });
     // The close event that follows says all there is to know.
     socket.on('error', () => undefined);
     socket.on('close', () => {
-      this.#atTheDoor.delete(socket);
       transport.closed();
       link.closed();
     });

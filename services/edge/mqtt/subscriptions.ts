@@ -7,6 +7,8 @@ import { matches, rpcRequest, type DownTopics } from './topics.js';
 
 /** Filters a connection may have; a device needs a handful. */
 const MAX_FILTERS = 32;
+/** Twice the longest name that anything is sent to; every message is held against every filter, so they must be short. */
+const MAX_FILTER_CHARACTERS = 512;
 const GRANTED = 0;
 
 /** Where commands go, whatever their ids. */
@@ -33,6 +35,7 @@ export class Subscriptions {
 
   /** @returns the reason code of 5: 0 where it is granted */
   add(filter: string): ReasonCode {
+    if (filter.length > MAX_FILTER_CHARACTERS) return Reason.badFilter;
     const refusal = this.topics.refusalOf(filter);
     if (refusal !== undefined) return refusal[0];
     if (this.#filters.size >= MAX_FILTERS && !this.#filters.has(filter)) return Reason.quotaExceeded;

@@ -2,6 +2,8 @@
 import type { Socket } from 'node:net';
 import { UNREAD_BYTES, type Transport } from './transport.js';
 
+/** So much of what is held back to be one write is offered to the kernel all the same. */
+const HELD_BACK_BYTES = 16 * 1024;
 /** How long a device has to read its last packets and close, before it is cut off. */
 const LINGER_MS = 2_000;
 
@@ -12,12 +14,23 @@ export class TcpTransport implements Transport {
 
   constructor(private readonly socket: Socket) {}
 
+  get unreadBytes(): number {
+    return this.socket.writableLength;
+  }
+
   send(bytes: Buffer): boolean {
-    if (this.#isEnded || this.socket.destroyed) return false;
-    this.socket.write(bytes);
-    if (this.socket.writableLength <= UNREAD_BYTES) return true;
-    this.destroy();
-    return false;
+    const { socket } = this;
+    if (this.#isEnded || socket.destroyed) return false;
+    if (socket.writableLength > UNREAD_BYTES) {
+      this.destroy();
+      return false;
+    }
+    socket.write(bytes);
+    if (socket.writableCorked > 0 && socket.writableLength > HELD_BACK_BYTES) {
+      socket.uncork();
+      socket.cork();
+    }
+    return true;
   }
 
   pause(): void {

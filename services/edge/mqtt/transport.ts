@@ -2,6 +2,8 @@
 export interface Transport {
   /** True where reading can be put off until there is room for more; over a WebSocket it cannot. */
   readonly canPause: boolean;
+  /** Bytes that were sent and that neither the device nor the kernel has taken. */
+  readonly unreadBytes: number;
   /** Sends bytes. @returns false where they were dropped, and the connection with them: too much was unread already */
   send(bytes: Buffer): boolean;
   /** Reads nothing more until `resume`. */
@@ -13,5 +15,5 @@ export interface Transport {
   destroy(): void;
 }
 
-/** Bytes that a device leaves unread before it is cut off. */
+/** Bytes that a device may have unread; what is sent to it beyond them cuts it off. */
 export const UNREAD_BYTES = 64 * 1024;

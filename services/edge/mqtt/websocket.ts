@@ -37,6 +37,10 @@ class WebSocketTransport implements Transport {
     protectLongMessages(socket);
   }
 
+  get unreadBytes(): number {
+    return this.#socket?.getBufferedAmount() ?? 0;
+  }
+
   send(bytes: Buffer): boolean {
     if (this.#socket === undefined) return false;
     if (this.#socket.send(bytes, true) !== DROPPED) return true;
@@ -71,6 +75,9 @@ class WebSocketTransport implements Transport {
     return socket;
   }
 }
+
+/** Connections at the door stay there for seconds. */
+const SOON = { retryAfterSeconds: 5 };
 
 /** An address of this machine, with a port or without: not a name, which a page may have made to mean this machine. */
 const OWN_HOST = /^(localhost|\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\])(:\d+)?$/i;
@@ -128,7 +135,10 @@ export class MqttWebSocket implements Routes {
       return { reason: 'origin', message: 'this Origin is not on the list of EDGE_ORIGINS' };
     }
     const offered = request.getHeader('sec-websocket-protocol').split(',');
-    if (offered.some((name) => name.trim() === SUBPROTOCOL)) return undefined;
-    return { reason: 'subprotocol', message: `offer the subprotocol ${SUBPROTOCOL}` };
+    if (!offered.some((name) => name.trim() === SUBPROTOCOL)) {
+      return { reason: 'subprotocol', message: `offer the subprotocol ${SUBPROTOCOL}` };
+    }
+    if (!this.context.door.isFull) return undefined;
+    return { reason: 'max_devices', message: 'too many connections have not said yet who they are', ...SOON };
   }
 }

@@ -23,7 +23,7 @@ import { TurnClock } from '../turn-clock.js';
 import { isGenuine, readDatagram } from './datagram.js';
 import { UdpDevice, type Outlet } from './device.js';
 import { UdpDevices } from './devices.js';
-import type { UdpMetrics } from './metrics.js';
+import type { Refusal, UdpMetrics } from './metrics.js';
 
 export interface UdpOptions extends BinaryLimits {
   readonly deviceSecret: string | undefined;
@@ -93,7 +93,7 @@ export class UdpEndpoint implements Part {
   }
 
   /** Takes what can be taken. @returns why nothing was, or not all */
-  #refusal(bytes: Buffer, source: RemoteInfo): string | undefined {
+  #refusal(bytes: Buffer, source: RemoteInfo): Refusal | undefined {
     if (this.#stopping) return 'stopping';
     // Nobody can be answered at port 0.
     const datagram = source.port === 0 ? 'malformed' : readDatagram(bytes);

@@ -1,5 +1,9 @@
 /** The counters of UDP. What the kernel drops because its buffer is full is not among them: see RcvbufErrors of /proc/net/snmp. */
-import { Counter, type Registry } from '../../../shared/metrics.js';
+import { Counter, startAtZero, type Registry } from '../../../shared/metrics.js';
+
+/** Why nothing of a datagram was taken, or not all. */
+export const REFUSALS = ['too_long', 'malformed', 'hmac', 'devices', 'no_room', 'stopping'] as const;
+export type Refusal = (typeof REFUSALS)[number];
 
 export class UdpMetrics {
   readonly received;
@@ -17,12 +21,14 @@ export class UdpMetrics {
       labelNames: ['reason'],
       registers,
     });
+    startAtZero(this.refused, 'reason', REFUSALS);
     this.sent = new Counter({
       name: 'holdfast_udp_sent_total',
       help: 'datagrams that were sent, by type',
       labelNames: ['type'],
       registers,
     });
+    startAtZero(this.sent, 'type', ['ack', 'error']);
     this.unsent = new Counter({
       name: 'holdfast_udp_unsent_total',
       help: 'datagrams that the network did not take',

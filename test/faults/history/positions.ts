@@ -5,8 +5,8 @@
  *   edge released ≤ router's source     router's cursor ≤ position committed by storage     router released ≤ cursor
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { messageOf } from '../../../shared/errors.js';
-import { Session } from '../../../shared/database.js';
+import { HoldfastError, messageOf } from '../../../shared/errors.js';
+import { databaseFault, Session } from '../../../shared/database.js';
 import { comparePositions, formatPosition, START, type Position } from '../../../shared/position.js';
 import type { QueueReader } from '../../../shared/queue/reader.js';
 import { visitQueue } from '../../../shared/queue/visit.js';
@@ -51,6 +51,12 @@ export function checkSamples(samples: Iterable<PositionSample>, findings: Findin
 }
 
 const INTERVAL_MS = 20;
+
+/** Nobody could be asked: no connection came about, or it went, or the fault is a statement_timeout, which meets everybody. */
+function isPassing(error: unknown): boolean {
+  const isUnopened = error instanceof HoldfastError && error.retry;
+  return isUnopened || databaseFault(error) === 'connection' || messageOf(error).includes('statement timeout');
+}
 
 /** Takes samples of an edge, a router and a database until it is stopped. */
 export class PositionWatch {
@@ -106,7 +112,7 @@ export class PositionWatch {
       );
       return rows[0] === undefined ? START : { epoch: Number(rows[0].epoch), offset: Number(rows[0].offset) };
     } catch (error) {
-      if (!/connect|terminat|ECONN|starting up|shutting down|timeout|recovery/i.test(messageOf(error))) throw error;
+      if (!isPassing(error)) throw error;
       this.#session?.destroy();
       this.#session = undefined;
       return undefined;

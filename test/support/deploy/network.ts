@@ -4,8 +4,8 @@
  * rule of any policy allows.
  */
 import type { Cluster, Link } from './cluster.js';
-import { componentOf, containerPort, linksOf, serviceOf } from './cluster.js';
-import type { NetworkPeer, NetworkRule, Workload } from './objects.js';
+import { componentOf, containerPort, linksOf, portOf, serviceOf } from './cluster.js';
+import type { Labels, NetworkPeer, NetworkRule, Workload } from './objects.js';
 import { ofKind, selects } from './objects.js';
 import { WIRING } from './wiring.js';
 
@@ -52,6 +52,8 @@ function problemsOutside(workload: Workload, cluster: Cluster, links: readonly L
     const isOpen = open.some((portName) => containerPort(workload, portName) === port);
     const allowed = allows(cluster, workload, 'Ingress', undefined, port);
     if (isOpen && !allowed) problems.push(`${name}:${port} is for others, who are not let in`);
+    if (isOpen && !isOffered(cluster, workload, port))
+      problems.push(`${name}:${port} is for others, and has no address`);
     if (!isOpen && allowed) problems.push(`${name}:${port} is open to anybody`);
   }
   const wanted = new Set(links.filter(({ from, to }) => from === name && to === undefined).map(({ port }) => port));
@@ -71,6 +73,16 @@ function problemsOutside(workload: Workload, cluster: Cluster, links: readonly L
     problems.push(`${name} may not ask for names`);
   }
   return problems;
+}
+
+/** Whether a Service has an address for this port; devices come from outside, by a load balancer alone. */
+function isOffered({ objects }: Cluster, workload: Workload, port: number): boolean {
+  return ofKind(objects, 'Service').some(({ spec }) => {
+    const { type, selector, ports = [] } = spec!;
+    if (componentOf(workload) === 'edge' && type !== 'LoadBalancer') return false;
+    const isOf = selects({ matchLabels: selector as Labels }, workload.labels);
+    return isOf && ports.some(({ targetPort }) => containerPort(workload, targetPort) === port);
+  });
 }
 
 function mayAskNames(cluster: Cluster, workload: Workload): boolean {
@@ -95,11 +107,14 @@ function allows(
   const selected = policiesFor(cluster, workload, direction);
   if (selected.length === 0) return true;
   const server = direction === 'Egress' ? peer : workload;
+  const protocol = (server && portOf(server, port)?.protocol) ?? 'TCP';
   return rulesFor(cluster, workload, direction).some((rule) => {
     const peers = direction === 'Egress' ? rule.to : rule.from;
     const portFits =
       rule.ports?.some(
-        (allowed) => allowed.port === port || (server && containerPort(server, allowed.port) === port),
+        (allowed) =>
+          (allowed.protocol ?? 'TCP') === protocol &&
+          (allowed.port === port || (server && containerPort(server, allowed.port) === port)),
       ) ?? true;
     return portFits && (peers === undefined || peers.some((allowed) => isPeer(allowed, peer)));
   });

@@ -81,6 +81,8 @@ export interface Spec {
   readonly template?: { readonly metadata: { readonly labels: Labels }; readonly spec: PodSpec };
   readonly serviceName?: string;
   readonly replicas?: number;
+  /** Of a Service: LoadBalancer, or absent. */
+  readonly type?: string;
   readonly clusterIP?: string;
   readonly ports?: readonly { name: string; port: number; targetPort: string | number; protocol?: string }[];
   readonly volumeClaimTemplates?: readonly {
