@@ -153,10 +153,25 @@ void test('over the accept rate it is 429 with Retry-After; those who could not 
   t.ok(refused.length > 0);
   for (const { headers, body } of refused) {
     const seconds = Number(headers['retry-after']);
-    t.ok(Number.isInteger(seconds) && seconds >= 5 && seconds <= 15, `retry after ${seconds} s`);
+    t.ok(Number.isInteger(seconds) && seconds >= 5 && seconds <= 20, `retry after ${seconds} s`);
     t.match(body, /too many devices connect at once/);
   }
   await until(async () => (await upgrade('later', {}, slow.port)).status === 101);
+});
+
+void test('over the accept rate each is told a turn of its own, at that rate', async (t) => {
+  const slow = await TestEdge.start({ EDGE_ACCEPT_RATE: '1', EDGE_ACCEPT_BURST: '1', EDGE_RETRY_AFTER: '10ms' });
+  t.teardown(() => slow.stop());
+  const turns: number[] = [];
+  for (let index = 0; turns.length < 100; index++) {
+    const { status, headers } = await upgrade(`d-${index}`, {}, slow.port);
+    if (status === 429) turns.push(Number(headers['retry-after']));
+  }
+  const inOrder = [...turns].sort((first, second) => first - second);
+  t.strictSame(turns, inOrder, 'the next is later');
+  t.ok(turns[0]! <= 2);
+  t.ok(turns[50]! > 30, `${turns[50]} s after 50 others`);
+  t.equal(turns[99], 60, 'but no turn is later than a minute');
 });
 
 void test('over EDGE_MAX_DEVICES it is 503 with Retry-After, until one leaves', async (t) => {

@@ -79,7 +79,8 @@ export class Admission {
     // A connection that was accepted before the listener closed.
     if (isStopping) return STOPPING;
     if (count >= maxDevices) return this.#later('max_devices', `${maxDevices} devices are connected already`);
-    return this.#accepts.draw() ? undefined : this.#later('accept_rate', 'too many devices connect at once');
+    if (this.#accepts.draw()) return undefined;
+    return this.#later('accept_rate', 'too many devices connect at once', this.#accepts.turn());
   }
 
   /** Whether one more request may be served that is no session; draws on the request rate. */
@@ -88,7 +89,8 @@ export class Admission {
     if (stopping !== undefined) return stopping;
     const { requestRate } = this.options;
     if (this.#requests.draw()) return undefined;
-    return this.#later('request_rate', `more than ${requestRate} requests a second are not served`);
+    const message = `more than ${requestRate} requests a second are not served`;
+    return this.#later('request_rate', message, this.#requests.turn());
   }
 
   /** Whether what began before the edge stops may still bring records. */
@@ -96,8 +98,8 @@ export class Admission {
     return this.here.isStopping ? STOPPING : undefined;
   }
 
-  #later(reason: RefusalReason, message: string): Refused {
-    const retryAfterSeconds = Math.ceil((this.options.retryAfterMs * (0.5 + Math.random())) / 1000);
-    return { reason, message, retryAfterSeconds };
+  #later(reason: RefusalReason, message: string, turnMs = 0): Refused {
+    const retryAfterMs = Math.max(turnMs, this.options.retryAfterMs * (0.5 + Math.random()));
+    return { reason, message, retryAfterSeconds: Math.ceil(retryAfterMs / 1000) };
   }
 }

@@ -11,10 +11,11 @@ import { addFleetOptions, numbers, parsed, readFleetOptions, verifyUrl, type Fle
 const HELP = `
 Normal load, then the network goes and every device keeps what it makes; then it is back, all devices reconnect at once and
 send what they kept. Without --edge it starts a pipeline of its own (holdfast up) on free ports and in a directory of its own,
-and ends and removes both. Keys of services in the environment reach that pipeline; three have other defaults here:
-  EDGE_ACCEPT_RATE, EDGE_ACCEPT_BURST   a fifth of the devices, and as many a second more, at least the edge's own 2,000: each
-                                        brings what it kept, and an edge that lets in more than it can commit fills
-                                        EDGE_MEMORY and has to send devices away, which send all of it again
+and ends and removes both. Keys of services in the environment reach that pipeline; these have other defaults here:
+  EDGE_ACCEPT_RATE                      a fifth of the devices a second, at least the edge's own 2,000
+  EDGE_ACCEPT_BURST                     a sixth of that: each device brings what it kept, and an edge that lets in more at once
+                                        than it can commit fills EDGE_MEMORY and has to send devices away, which send it again
+  EDGE_MEMORY                           128MiB
   EDGE_UDP_DEVICES                      the devices, at least the edge's own 10,000
 
 The report is burst.md, burst.json and burst.svg; every target is said to be met or missed.
@@ -104,15 +105,16 @@ async function againstOwn(flags: Flags, loadBefore: number, signal: AbortSignal)
 
 /** What the pipeline is given beside its defaults: the burst's own settings under those of the environment. */
 function settingsFor(devices: number): Readonly<Record<string, string>> {
-  const rate = String(Math.max(2_000, Math.ceil(devices / 5)));
+  const rate = Math.max(2_000, Math.ceil(devices / 5));
   const remembered = String(Math.max(10_000, devices));
   const given = Object.entries(inheritedEnvironment()).filter(
     (entry): entry is [string, string] =>
       /^(EDGE|ROUTER|STORAGE|SHADOW|LIVE)_/.test(entry[0]) && !/SECRET|URL|TOKEN/.test(entry[0]),
   );
   return {
-    EDGE_ACCEPT_RATE: rate,
-    EDGE_ACCEPT_BURST: rate,
+    EDGE_ACCEPT_RATE: String(rate),
+    EDGE_ACCEPT_BURST: String(Math.ceil(rate / 6)),
+    EDGE_MEMORY: '128MiB',
     EDGE_UDP_DEVICES: remembered,
     ...Object.fromEntries(given),
   };

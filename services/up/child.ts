@@ -8,10 +8,11 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inheritedEnvironment } from '../../shared/config.js';
+import { messageOf } from '../../shared/errors.js';
 import { CONFIG_EXIT_CODE } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import { packagePath } from '../../shared/paths.js';
-import { BEHIND_ACKS } from './priority.js';
+import { BEHIND_ACKS, yieldSession } from './priority.js';
 import type { RunFiles } from './run-files.js';
 
 const FIRST_BACKOFF_MS = 100;
@@ -93,9 +94,18 @@ export class ServiceChild {
     });
     this.#child = child;
     if (child.pid !== undefined) runFiles.write(service, child.pid);
+    if (child.pid !== undefined && !isAwaited) this.#yield(child.pid);
     const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
     this.#child = undefined;
     return { code, signal };
+  }
+
+  /** A service that could not be put behind others works all the same. */
+  #yield(pid: number): void {
+    const { service, log } = this.options;
+    yieldSession(pid).catch((error: unknown) =>
+      log.warn({ service, reason: messageOf(error) }, 'its priority stays as it is'),
+    );
   }
 
   #isStopping(): boolean {

@@ -24,7 +24,7 @@ import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { clearLeftovers } from './postgres-leftovers.js';
 import { ignoreMissing, launchPrefix, runAsFor } from './postgres-user.js';
-import { BEHIND_ACKS } from './priority.js';
+import { BEHIND_ACKS, yieldSession } from './priority.js';
 
 export const POSTGRES_PORT = 7332;
 const USER = 'holdfast';
@@ -107,12 +107,11 @@ export class EmbeddedPostgres {
   async start(): Promise<void> {
     try {
       this.#child = await this.#launch();
-      // One thread, and its processes inherit it.
-      if (this.#child.pid !== undefined) setPriority(this.#child.pid, BEHIND_ACKS);
       this.#child.once('close', (code, signal) => {
         this.#exit = { code, signal };
         this.#ended(this.#exit);
       });
+      await this.#yield(this.#child.pid);
       await this.#untilServing();
       await this.#createDatabase();
     } catch (error) {
@@ -121,6 +120,14 @@ export class EmbeddedPostgres {
       await this.stop();
       throw error;
     }
+  }
+
+  /** It has one thread now, and its processes inherit what that has. */
+  async #yield(pid: number | undefined): Promise<void> {
+    // It did not start: why is said where it is waited for.
+    if (pid === undefined || this.#exit !== undefined) return;
+    setPriority(pid, BEHIND_ACKS);
+    await yieldSession(pid);
   }
 
   async #launch(): Promise<Child> {
@@ -177,9 +184,9 @@ export class EmbeddedPostgres {
   #spawn(words: readonly string[]): Child {
     this.#lastLines.length = 0;
     const [command, ...rest] = words;
-    // Its user may not be allowed to stand in our directory.
+    // Its user may not be allowed to stand in our directory. A session of its own: Ctrl-C is for `up`, which stops it in its turn.
     const env = { PATH: '/usr/bin:/bin', LC_ALL: 'C' };
-    const child: Child = spawn(command!, rest, { cwd: '/', env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child: Child = spawn(command!, rest, { cwd: '/', env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) {
       createInterface({ input: stream }).on('line', (line) => this.#say(line));
     }

@@ -1,7 +1,36 @@
 /**
  * Who comes first where everything shares the processors of one machine: the edge, for which devices wait, and the demo's
  * devices themselves. Everything behind the edge's queue has time: what it does later lies on disk meanwhile.
+ *
+ * Two numbers say so, because Linux has two. Niceness is each thread's, and threads inherit it. Where the kernel groups processes
+ * by session (sched_autogroup), niceness counts within a session only, and each child has a session of its own: there
+ * the session's own number counts, see sched(7).
  */
+import { writeFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Niceness, as in nice(1), of what no device waits for: about a third of the edge's share where both want all they can get. */
-export const BEHIND_ACKS = 5;
+/** Niceness of what no device waits for: about a thirtieth of the edge's share where both want all they can get. */
+export const BEHIND_ACKS = 15;
+
+/** The kernel takes ten such changes a second from everybody who is not root together. */
+const TRIES = 50;
+const RETRY_MS = 110;
+
+/**
+ * Puts the session of a process behind those of the edge and of devices. Does nothing where there is no such thing: outside Linux,
+ * without sched_autogroup, and where the process is gone.
+ * @param pid of the session's first process
+ */
+export async function yieldSession(pid: number): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      await writeFile(`/proc/${pid}/autogroup`, String(BEHIND_ACKS), { flag: 'r+' });
+      return;
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT' || code === 'ESRCH') return;
+      if (code !== 'EAGAIN' || tries === TRIES) throw error;
+      await sleep(RETRY_MS);
+    }
+  }
+}
