@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
+import { BEHIND_ACKS } from '../services/up/priority.js';
 import { Session } from '../shared/database.js';
 import { packagePath } from '../shared/paths.js';
 import { freePorts, ServiceProcess, until } from './support/processes.js';
@@ -58,6 +59,19 @@ async function prepare(): Promise<Up> {
 function pidOf({ directory }: Up, service: string): number | undefined {
   const file = join(directory, 'run', `${service}.pid`);
   return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined;
+}
+
+/** Of all threads of a process, and of its session where the kernel has such a thing. */
+function nicenessOf(pid: number): number[] {
+  const threads = readdirSync(`/proc/${pid}/task`).map((thread) => {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1');
+    // proc(5): nice is the 19th field; the second is a name in brackets.
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]);
+  });
+  const group = `/proc/${pid}/autogroup`;
+  if (!existsSync(group)) return threads;
+  const session = / nice (-?\d+)/.exec(readFileSync(group, 'utf8'));
+  return session === null ? threads : [...threads, Number(session[1])];
 }
 
 function isAlive(pid: number): boolean {
@@ -126,6 +140,10 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
       /holdfast is ready .*devices ws:.*live ws:.*shadow http:\S+\/things\/\{thing\}\/shadow {2}database postgres:.*metrics http:/,
     );
     await grows(up);
+    for (const service of CHILDREN) {
+      const isAwaited = service === 'edge' || service === 'demo';
+      t.ok(nicenessOf(pidOf(up, service)!).every((niceness) => niceness === (isAwaited ? 0 : BEHIND_ACKS)), service);
+    }
 
     const [desire, read, reboot, list] = pastedLines(up) as [string, string, string, string];
     const isTaken = (answer: string): boolean =>
