@@ -142,7 +142,10 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
     await grows(up);
     for (const service of CHILDREN) {
       const isAwaited = service === 'edge' || service === 'demo';
-      t.ok(nicenessOf(pidOf(up, service)!).every((niceness) => niceness === (isAwaited ? 0 : BEHIND_ACKS)), service);
+      t.ok(
+        nicenessOf(pidOf(up, service)!).every((niceness) => niceness === (isAwaited ? 0 : BEHIND_ACKS)),
+        service,
+      );
     }
 
     const [desire, read, reboot, list] = pastedLines(up) as [string, string, string, string];
