@@ -8,6 +8,7 @@ import { runLoad } from './load-run.js';
 import { withPipeline, type Pipeline } from './pipeline.js';
 import type { BenchProcess } from './processes.js';
 import { atMost, RowCollector, type PartResult } from './results.js';
+import { BEHIND } from './services.js';
 import { median } from './statistics.js';
 
 const LEVELS = [0.1, 0.5, 0.9] as const;
@@ -24,7 +25,7 @@ export async function benchHops(context: BenchContext): Promise<PartResult> {
       rows.add(CAPACITY, 'consumed', 'records/s', capacity);
     });
     for (const level of LEVELS) {
-      await withPipeline(context, (pipeline) => measure(context, rows, pipeline, level, capacity));
+      await withPipeline(context, (pipeline) => measure(context, rows, pipeline, level, capacity), BEHIND);
       const p99 = rows.values(sideOf(level), 'ack p99').at(-1)!;
       context.say(`round ${round}: ${sideOf(level)}, ack p99 ${p99.toFixed(2)} ms`);
     }
@@ -32,7 +33,7 @@ export async function benchHops(context: BenchContext): Promise<PartResult> {
   return {
     part: 'hops',
     method:
-      'A closed loop finds what the pipeline can do; open loops then offer a share of it, each on a new pipeline. Times to router and consumer are those of the first record of each batch, by the clocks in batch and record, which count in ms.',
+      'A closed loop finds what the pipeline can do; open loops then offer a share of it, each on a new pipeline whose router and consumer run behind the edge, as with holdfast up. Times to router and consumer are those of the first record of each batch, by the clocks in batch and record, which count in ms.',
     settings: {
       rounds: context.options.rounds,
       seconds: context.options.seconds,

@@ -1,5 +1,6 @@
 /**
- * From send to ack at 10,000 records/s, with everything running: edge, router, storage and PostgreSQL.
+ * From send to ack at 10,000 records/s, with everything running: edge, router, storage and PostgreSQL, the last three behind the
+ * edge as `holdfast up` runs them.
  *
  * Slices of load and slices of bare 4 KiB write+fdatasync alternate, so that both see the same disk. The load is open:
  * records fall due by the clock, and latency counts from then (see load.ts). How late the generator itself was is told

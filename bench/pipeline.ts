@@ -75,18 +75,22 @@ export async function benchPipeline(context: BenchContext): Promise<PartResult> 
   };
 }
 
-/** Runs work on a pipeline of its own. */
-export async function withPipeline(context: BenchContext, work: (pipeline: Pipeline) => Promise<void>): Promise<void> {
+/** Runs work on a pipeline of its own. @param wrapper words before the commands of router and consumer */
+export async function withPipeline(
+  context: BenchContext,
+  work: (pipeline: Pipeline) => Promise<void>,
+  wrapper: readonly string[] = [],
+): Promise<void> {
   const queues = [context.newDirectory('edge'), context.newDirectory('router')] as const;
   const started: BenchProcess[] = [];
   try {
     const addresses = await newRouterAddresses();
-    const router = await startRouter(context, queues[1], CONSUMER, addresses);
+    const router = await startRouter(context, queues[1], CONSUMER, addresses, wrapper);
     started.push(router.process);
     const edge = await startEdge(context, queues[0], addresses.intake);
     started.push(edge.process);
     const script = packagePath('dist', 'bench', 'counting-consumer.js');
-    const consumer = startNode('consumer', script, [CONSUMER, addresses.consumers, addresses.publish]);
+    const consumer = startNode('consumer', script, [CONSUMER, addresses.consumers, addresses.publish], {}, [], wrapper);
     started.push(consumer);
     await consumer.message('started');
     await untilAnswers(edge.process, edge.adminPort, '/readyz');

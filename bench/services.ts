@@ -1,4 +1,5 @@
 /** Holdfast's services as a bench runs them: the processes that ship, configured by their environment alone. */
+import { BEHIND_ACKS } from '../services/up/priority.js';
 import { packagePath } from '../shared/paths.js';
 import type { BenchContext } from './context.js';
 import { freePort } from './ports.js';
@@ -32,6 +33,9 @@ export interface ShadowService extends Service {
 }
 
 type Environment = Readonly<Record<string, string>>;
+
+/** Words before a command, as `holdfast up` has them for what no device waits for: for the parts that measure acks. */
+export const BEHIND: readonly string[] = ['nice', '-n', String(BEHIND_ACKS)];
 
 const COMMON: Environment = { LOG_LEVEL: 'warn', LOG_FORMAT: 'json' };
 /** No limit of a bench: quotas far over what it writes, and devices let in as fast as they come. */
@@ -75,32 +79,41 @@ export async function newRouterAddresses(): Promise<RouterAddresses> {
 /**
  * A router that is ready.
  * @param consumer the one consumer for whom it keeps batches
+ * @param wrapper words before its command
  */
 export async function startRouter(
   context: BenchContext,
   queue: string,
   consumer: string,
   addresses: RouterAddresses,
+  wrapper: readonly string[] = [],
 ): Promise<RouterService> {
-  const service = await startService(context, 'router', {
+  const settings = {
     ...ROUTER,
     ROUTER_INTAKE: addresses.intake,
     ROUTER_PUBLISH: addresses.publish,
     ROUTER_CONSUMERS_LISTEN: addresses.consumers,
     ROUTER_CONSUMERS: consumer,
     ROUTER_QUEUE: queue,
-  });
+  };
+  const service = await startService(context, 'router', settings, [], wrapper);
   await untilAnswers(service.process, service.adminPort, '/readyz');
   return { ...service, addresses };
 }
 
-/** A storage that runs; ready as soon as its database and router are. */
-export function startStorage(context: BenchContext, databaseUrl: string, addresses: RouterAddresses): Promise<Service> {
-  return startService(context, 'storage', {
+/** A storage that runs; ready as soon as its database and router are. @param wrapper words before its command */
+export function startStorage(
+  context: BenchContext,
+  databaseUrl: string,
+  addresses: RouterAddresses,
+  wrapper: readonly string[] = [],
+): Promise<Service> {
+  const settings = {
     STORAGE_URL: databaseUrl,
     STORAGE_ROUTER_FETCH: addresses.consumers,
     STORAGE_ROUTER_PUBLISH: addresses.publish,
-  });
+  };
+  return startService(context, 'storage', settings, [], wrapper);
 }
 
 /**
@@ -145,11 +158,12 @@ async function startService(
   name: 'edge' | 'router' | 'storage' | 'shadow' | 'live',
   settings: Environment,
   nodeOptions: readonly string[] = [],
+  wrapper: readonly string[] = [],
 ): Promise<Service> {
   const adminPort = await freePort();
   const environment = { ...COMMON, ...settings, [`${name.toUpperCase()}_ADMIN_LISTEN`]: `127.0.0.1:${adminPort}` };
   const script = packagePath('dist', 'services', 'cli.js');
-  const process = startNode(name, script, [name], environment, [...context.nodeOptions, ...nodeOptions]);
+  const process = startNode(name, script, [name], environment, [...context.nodeOptions, ...nodeOptions], wrapper);
   return { process, adminPort };
 }
 
