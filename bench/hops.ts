@@ -2,13 +2,14 @@
  * How long a record takes on its way, at 10, 50 and 90 % of what the pipeline can do: to the ack, to the router's commit, to a
  * consumer. Capacity is what a closed loop of load gets through to the consumer, found first, on the same pipeline.
  */
+import { NICE } from '../services/up/priority.js';
 import type { BenchContext } from './context.js';
 import { LOAD_SHAPE } from './load-options.js';
 import { runLoad } from './load-run.js';
 import { withPipeline, type Pipeline } from './pipeline.js';
 import type { BenchProcess } from './processes.js';
 import { atMost, RowCollector, type PartResult } from './results.js';
-import { BEHIND } from './services.js';
+
 import { median } from './statistics.js';
 
 const LEVELS = [0.1, 0.5, 0.9] as const;
@@ -25,7 +26,7 @@ export async function benchHops(context: BenchContext): Promise<PartResult> {
       rows.add(CAPACITY, 'consumed', 'records/s', capacity);
     });
     for (const level of LEVELS) {
-      await withPipeline(context, (pipeline) => measure(context, rows, pipeline, level, capacity), BEHIND);
+      await withPipeline(context, (pipeline) => measure(context, rows, pipeline, level, capacity), NICE);
       const p99 = rows.values(sideOf(level), 'ack p99').at(-1)!;
       context.say(`round ${round}: ${sideOf(level)}, ack p99 ${p99.toFixed(2)} ms`);
     }

@@ -1,5 +1,4 @@
 /** Holdfast's services as a bench runs them: the processes that ship, configured by their environment alone. */
-import { BEHIND_ACKS } from '../services/up/priority.js';
 import { packagePath } from '../shared/paths.js';
 import type { BenchContext } from './context.js';
 import { freePort } from './ports.js';
@@ -33,9 +32,6 @@ export interface ShadowService extends Service {
 }
 
 type Environment = Readonly<Record<string, string>>;
-
-/** Words before a command, as `holdfast up` has them for what no device waits for: for the parts that measure acks. */
-export const BEHIND: readonly string[] = ['nice', '-n', String(BEHIND_ACKS)];
 
 const COMMON: Environment = { LOG_LEVEL: 'warn', LOG_FORMAT: 'json' };
 /** No limit of a bench: quotas far over what it writes, and devices let in as fast as they come. */

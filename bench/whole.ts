@@ -1,11 +1,11 @@
 /** The whole pipeline: PostgreSQL, router, storage, edge, each a process of its own, on free ports and one disk, the first three behind the edge as with `holdfast up`. */
 import { pino } from 'pino';
 import { EmbeddedPostgres } from '../services/up/postgres.js';
+import { NICE } from '../services/up/priority.js';
 import type { BenchContext } from './context.js';
 import { freePort } from './ports.js';
 import { untilAnswers, type BenchProcess } from './processes.js';
 import {
-  BEHIND,
   newRouterAddresses,
   startEdge,
   startRouter,
@@ -40,8 +40,8 @@ export async function startWhole(context: BenchContext): Promise<Whole> {
   const database = await startDatabase(context);
   try {
     const addresses = await newRouterAddresses();
-    const router = await startRouter(context, context.newDirectory('router'), 'storage', addresses, BEHIND);
-    const storage = await startStorage(context, database.url, addresses, BEHIND);
+    const router = await startRouter(context, context.newDirectory('router'), 'storage', addresses, NICE);
+    const storage = await startStorage(context, database.url, addresses, NICE);
     const edge = await startEdge(context, context.newDirectory('edge'), addresses.intake);
     await untilAnswers(storage.process, storage.adminPort, '/readyz');
     await untilAnswers(edge.process, edge.adminPort, '/readyz');

@@ -8,11 +8,10 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inheritedEnvironment } from '../../shared/config.js';
-import { messageOf } from '../../shared/errors.js';
 import { CONFIG_EXIT_CODE } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
 import { packagePath } from '../../shared/paths.js';
-import { BEHIND_ACKS, yieldSession } from './priority.js';
+import { NICE, yieldSession } from './priority.js';
 import type { RunFiles } from './run-files.js';
 
 const FIRST_BACKOFF_MS = 100;
@@ -82,30 +81,21 @@ export class ServiceChild {
   }
 
   async #runOnce(): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
-    const { service, environment, isAwaited, runFiles } = this.options;
+    const { service, environment, isAwaited, runFiles, log } = this.options;
     const title = `--title=${`holdfast-${service}`.padEnd(TITLE_LENGTH)}`;
     const child = fork(packagePath('dist', 'services', 'cli.js'), [service], {
       env: { ...inheritedEnvironment(), ...environment },
-      // nice(1) becomes node: a priority that is set from here would be that of its first thread alone.
       ...(isAwaited
         ? { execArgv: [title] }
-        : { execPath: 'nice', execArgv: ['-n', String(BEHIND_ACKS), process.execPath, title] }),
+        : { execPath: NICE[0]!, execArgv: [...NICE.slice(1), process.execPath, title] }),
       detached: true,
     });
     this.#child = child;
     if (child.pid !== undefined) runFiles.write(service, child.pid);
-    if (child.pid !== undefined && !isAwaited) this.#yield(child.pid);
+    if (child.pid !== undefined && !isAwaited) void yieldSession(service, child.pid, log);
     const [code, signal] = (await once(child, 'exit')) as [number | null, NodeJS.Signals | null];
     this.#child = undefined;
     return { code, signal };
-  }
-
-  /** A service that could not be put behind others works all the same. */
-  #yield(pid: number): void {
-    const { service, log } = this.options;
-    yieldSession(pid).catch((error: unknown) =>
-      log.warn({ service, reason: messageOf(error) }, 'its priority stays as it is'),
-    );
   }
 
   #isStopping(): boolean {

@@ -14,7 +14,6 @@
  */
 import { spawn, type ChildProcessByStdio } from 'node:child_process';
 import { chown, mkdir, open, readdir, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
-import { setPriority } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
@@ -24,7 +23,7 @@ import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { clearLeftovers } from './postgres-leftovers.js';
 import { ignoreMissing, launchPrefix, runAsFor } from './postgres-user.js';
-import { BEHIND_ACKS, yieldSession } from './priority.js';
+import { NICE, yieldSession } from './priority.js';
 
 export const POSTGRES_PORT = 7332;
 const USER = 'holdfast';
@@ -111,7 +110,7 @@ export class EmbeddedPostgres {
         this.#exit = { code, signal };
         this.#ended(this.#exit);
       });
-      await this.#yield(this.#child.pid);
+      if (this.#child.pid !== undefined) await yieldSession('postgres', this.#child.pid, this.options.log);
       await this.#untilServing();
       await this.#createDatabase();
     } catch (error) {
@@ -120,14 +119,6 @@ export class EmbeddedPostgres {
       await this.stop();
       throw error;
     }
-  }
-
-  /** It has one thread now, and its processes inherit what that has. */
-  async #yield(pid: number | undefined): Promise<void> {
-    // It did not start: why is said where it is waited for.
-    if (pid === undefined || this.#exit !== undefined) return;
-    setPriority(pid, BEHIND_ACKS);
-    await yieldSession(pid);
   }
 
   async #launch(): Promise<Child> {
@@ -139,7 +130,7 @@ export class EmbeddedPostgres {
     const prefix = await launchPrefix(await runAsFor(directory), binaries.postgres, directory);
     const place = ['-D', directory, '-p', `${this.options.port}`];
     const settings = Object.entries(SETTINGS).flatMap(([key, value]) => ['-c', `${key}=${value}`]);
-    return this.#spawn([...prefix, binaries.postgres, ...place, ...settings]);
+    return this.#spawn([...NICE, ...prefix, binaries.postgres, ...place, ...settings]);
   }
 
   /** Ends the server: a fast shutdown, after 7 s an immediate one, after 9 s SIGKILL. */
