@@ -1,4 +1,7 @@
-/** The whole pipeline: PostgreSQL, router, storage, edge, each a process of its own, on free ports and one disk, the first three behind the edge as with `holdfast up`. */
+/**
+ * The whole pipeline: PostgreSQL, router, storage, edge, each a process of its own, on free ports and one disk, the first three
+ * behind the edge as with `holdfast up`.
+ */
 import { pino } from 'pino';
 import { EmbeddedPostgres } from '../services/up/postgres.js';
 import { NICE } from '../services/up/priority.js';

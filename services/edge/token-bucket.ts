@@ -1,7 +1,8 @@
 /**
- * A token bucket: so many a second, and so many at once after a quiet time. Who finds none is told a turn of his own, one after
+ * A token bucket: so many a second, and so many at once after a quiet time. Who finds none is told a turn, one after
  * the other at the bucket's rate: a storm then comes back as fast as it can be served, and not in waves that are refused again.
  */
+
 /** No turn is later: among those who were told one are some who do not come. */
 const MAX_TURN_MS = 60_000;
 
