@@ -1,0 +1,127 @@
+/**
+ * A UDP socket that reads and sends many datagrams a system call, through two blocks of memory that it has for all its life.
+ *
+ * One block is read in each turn of the event loop, so that a flood of datagrams delays what else the edge does by 64 of them;
+ * the event loop says again that there is more. Answers are collected and leave at the end of the turn, as a rule those of
+ * one commit together. Where the network takes no more, the block waits until it does; what comes on top of a full block then is not sent,
+ * which is what a full buffer anywhere else on the way would do: an ack that is lost is asked for again.
+ */
+import koffi from 'koffi';
+import type { Address } from '../../../shared/config.js';
+import { Descriptor } from './descriptor.js';
+import { MessageBlock } from './message-block.js';
+import type { DatagramSocket, SocketOptions, SocketOwner, Source } from './socket.js';
+
+/** More would not fit into a usual receive buffer of 208 KiB, with 1,500 bytes each and what the kernel adds. */
+const READ_AT_ONCE = 64;
+const SENT_AT_ONCE = 256;
+
+interface Open {
+  readonly descriptor: Descriptor;
+  readonly received: MessageBlock;
+  readonly toSend: MessageBlock;
+}
+
+export class LinuxSocket implements DatagramSocket {
+  #open: Open | undefined;
+  /** How many of `toSend` have left. */
+  #sent = 0;
+  #isFlushing = false;
+  /** The network takes no more; the event loop says when it does. */
+  #isBlocked = false;
+
+  constructor(
+    private readonly options: SocketOptions,
+    private readonly owner: SocketOwner,
+  ) {}
+
+  async open(address: Address): Promise<number> {
+    const { receiveBufferBytes, receivedBytes, sentBytes } = this.options;
+    const descriptor = await Descriptor.open(address, receiveBufferBytes);
+    const newBlock = (slots: number, bytes: number): MessageBlock =>
+      new MessageBlock(slots, bytes, descriptor.addressBytes, (memory) => koffi.address(memory));
+    // One byte more than is taken: what fills its slot is too long.
+    const received = newBlock(READ_AT_ONCE, receivedBytes + 1);
+    this.#open = { descriptor, received, toSend: newBlock(SENT_AT_ONCE, sentBytes) };
+    this.#watch();
+    return descriptor.port;
+  }
+
+  send(bytes: Buffer, to: Source): void {
+    const { toSend } = this.#open!;
+    if (toSend.count === SENT_AT_ONCE) {
+      this.owner.onUnsent(1);
+      return;
+    }
+    toSend.add(bytes, to);
+    if (this.#isBlocked) return;
+    if (toSend.count === SENT_AT_ONCE) this.#flush();
+    else if (!this.#isFlushing) {
+      this.#isFlushing = true;
+      process.nextTick(this.#flushAtLast);
+    }
+  }
+
+  dropped(): number | undefined {
+    return this.#open?.descriptor.dropped();
+  }
+
+  close(): Promise<void> {
+    if (this.#open === undefined) return Promise.resolve();
+    this.#flush();
+    const { descriptor, toSend } = this.#open;
+    if (toSend.count > this.#sent) this.owner.onUnsent(toSend.count - this.#sent);
+    this.#open = undefined;
+    descriptor.close();
+    return Promise.resolve();
+  }
+
+  #watch(): void {
+    this.#open?.descriptor.watch(this.#isBlocked, this.#onReady, (error) => this.owner.onFailure(error));
+  }
+
+  readonly #onReady = (): void => {
+    try {
+      if (this.#isBlocked) this.#flush();
+      this.#read();
+    } catch (error) {
+      this.owner.onFailure(error);
+    }
+  };
+
+  #read(): void {
+    // It may have been closed since the event loop said so.
+    if (this.#open === undefined) return;
+    const { descriptor, received } = this.#open;
+    received.count = descriptor.receive(received);
+    if (received.count > 0) this.owner.onDatagrams(received);
+  }
+
+  readonly #flushAtLast = (): void => {
+    this.#isFlushing = false;
+    if (!this.#isBlocked) this.#flush();
+  };
+
+  /** Sends what waits, or as much of it as the network takes. */
+  #flush(): void {
+    if (this.#open === undefined) return;
+    const { descriptor, toSend } = this.#open;
+    let isFull = false;
+    while (this.#sent < toSend.count && !isFull) {
+      const result = descriptor.send(toSend, this.#sent);
+      isFull = result === 'full';
+      if (typeof result === 'number') this.#sent += result;
+      else if (!isFull) this.#skip();
+    }
+    if (!isFull) this.#sent = toSend.count = 0;
+    if (isFull === this.#isBlocked) return;
+    this.#isBlocked = isFull;
+    this.#watch();
+  }
+
+  /** The first that waits cannot be sent: nobody is there on the way to where it goes. */
+  #skip(): void {
+    this.#sent++;
+    this.owner.onUnsent(1);
+  }
+}
