@@ -14,7 +14,8 @@ import type { DatagramSocket, SocketOptions, SocketOwner, Source } from './socke
 
 /** More would not fit into a usual receive buffer of 208 KiB, with 1,500 bytes each and what the kernel adds. */
 const READ_AT_ONCE = 64;
-const SENT_AT_ONCE = 256;
+/** What the kernel takes at most (UIO_MAXIOV). */
+const SENT_AT_ONCE = 1_024;
 
 interface Open {
   readonly descriptor: Descriptor;

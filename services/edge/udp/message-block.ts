@@ -13,7 +13,7 @@
  */
 import type { Datagrams, Source } from './socket.js';
 
-export const HEADER = { bytes: 64, name: 0, nameBytes: 8, vector: 16, vectorCount: 24, flags: 48, length: 56 } as const;
+export const HEADER = { bytes: 64, name: 0, nameBytes: 8, vector: 16, vectorCount: 24, length: 56 } as const;
 export const VECTOR = { bytes: 16, base: 0, length: 8 } as const;
 /** Room for the longest address, and a multiple of 8. */
 const NAME_BYTES = 32;

@@ -21,8 +21,8 @@ export class NodeSocket implements DatagramSocket {
   ) {}
 
   async open({ host, port }: Address): Promise<number> {
-    const { receiveBufferBytes, receivedBytes } = this.options;
-    const socket = createSocket({ type: isIPv6(host) ? 'udp6' : 'udp4', recvBufferSize: receiveBufferBytes });
+    const type = isIPv6(host) ? 'udp6' : 'udp4';
+    const socket = createSocket({ type, recvBufferSize: this.options.receiveBufferBytes });
     const listening = once(socket, 'listening');
     socket.bind({ address: host, port, exclusive: true });
     try {
@@ -32,10 +32,7 @@ export class NodeSocket implements DatagramSocket {
       throw error;
     }
     socket.on('error', (error) => this.owner.onFailure(error));
-    socket.on('message', (bytes, from) => {
-      const [cut, source] = [bytes.subarray(0, receivedBytes + 1), sourceOf(from)];
-      this.owner.onDatagrams({ count: 1, bytes: () => cut, source: () => source });
-    });
+    socket.on('message', this.#onMessage);
     this.#socket = socket;
     return socket.address().port;
   }
@@ -51,12 +48,20 @@ export class NodeSocket implements DatagramSocket {
   }
 
   async close(): Promise<void> {
-    if (this.#socket === undefined) return;
+    const socket = this.#socket;
+    if (socket === undefined) return;
+    this.#socket = undefined;
+    socket.off('message', this.#onMessage);
     if (this.#sending > 0) await new Promise<void>((resolve) => (this.#allSent = resolve));
-    const closed = once(this.#socket, 'close');
-    this.#socket.close();
+    const closed = once(socket, 'close');
+    socket.close();
     await closed;
   }
+
+  readonly #onMessage = (bytes: Buffer, from: RemoteInfo): void => {
+    const [cut, source] = [bytes.subarray(0, this.options.receivedBytes + 1), sourceOf(from)];
+    this.owner.onDatagrams({ count: 1, bytes: () => cut, source: () => source });
+  };
 
   readonly #onSent = (error: Error | null): void => {
     this.#sending--;

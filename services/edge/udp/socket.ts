@@ -2,7 +2,7 @@
  * A UDP socket as the endpoint needs it: what comes is handed over as many datagrams as were read at once, answers leave many
  * at once in the order they were given, and no datagram is an object or a string on its way.
  *
- * On Linux it is a LinuxSocket, which reads up to 64 datagrams a system call and sends up to 256. Where the layouts and
+ * On Linux it is a LinuxSocket, which reads up to 64 datagrams a system call and sends up to 1,024. Where the layouts and
  * numbers that it needs are not known (another system or processor) it is a NodeSocket, one datagram a call: slower, and
  * otherwise the same.
  */
