@@ -192,7 +192,7 @@ const SLOW_NETWORK = [
 
 function inSlowNetwork(...command: readonly string[]): SpawnSyncReturns<string> {
   const [unshare, ...words] = [...SLOW_NETWORK, ...command];
-  return spawnSync(unshare!, words, { encoding: 'utf8', timeout: 60_000, killSignal: 'SIGKILL' });
+  return spawnSync(unshare, words, { encoding: 'utf8', timeout: 60_000, killSignal: 'SIGKILL' });
 }
 
 const noSlowNetwork = inSlowNetwork('true').status === 0 ? false : 'no network can be made slow here';
