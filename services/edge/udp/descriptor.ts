@@ -13,6 +13,7 @@
  */
 import { lookup } from 'node:dns/promises';
 import { isIPv6 } from 'node:net';
+import { constants } from 'node:os';
 import { getSystemErrorMap } from 'node:util';
 import koffi, { type KoffiFunc, type node } from 'koffi';
 import type { Address } from '../../../shared/config.js';
@@ -32,6 +33,7 @@ const MEMINFO_VALUES = 9;
 const MEMINFO_DROPS = 8;
 const MSG_DONTWAIT = 0x40;
 
+const { errno } = constants;
 const libc = koffi.load(null);
 
 /** A function of the C library. @param T what C's declaration says, in TypeScript */
@@ -81,9 +83,9 @@ export class SystemCallError extends Error {
     super(`${call} ${code} (${meaning})`);
   }
 
-  /** @param errno its number */
-  static of(call: string, errno: number): SystemCallError {
-    const [code, meaning] = getSystemErrorMap().get(-errno) ?? [`errno ${errno}`, 'unknown'];
+  /** @param number of the error, as errno has it */
+  static of(call: string, number: number): SystemCallError {
+    const [code, meaning] = getSystemErrorMap().get(-number) ?? [`errno ${number}`, 'unknown'];
     return new SystemCallError(call, code, meaning);
   }
 }
@@ -142,7 +144,12 @@ export class Descriptor {
     const events = { readable: true, writable: isForWriting };
     // koffi's declaration has the events alone, and it gives a status before them: below 0, libuv has stopped to look.
     const onEvent = ((status: number): void => {
-      setImmediate(status < 0 ? () => onFailure(this.#error()) : onReady);
+      setImmediate(() => {
+        // Closed since.
+        if (this.#poll === undefined) return;
+        if (status < 0) onFailure(this.#error());
+        else onReady();
+      });
     }) as unknown as (events: node.PollEvents) => void;
     if (this.#poll === undefined) this.#poll = koffi.node.poll(this.number, events, onEvent);
     else this.#poll.start(events, onEvent);
@@ -161,20 +168,23 @@ export class Descriptor {
   send(block: MessageBlock, from: number): number | 'full' | SystemCallError {
     const result = sendmmsg(this.number, block.headersFrom(from), block.count - from, MSG_DONTWAIT);
     if (result >= 0) return result;
-    const errno = koffi.errno();
-    return isNothing(errno) ? 'full' : SystemCallError.of('sendmmsg', errno);
+    const number = koffi.errno();
+    return isNothing(number) ? 'full' : SystemCallError.of('sendmmsg', number);
   }
 
-  /** What the kernel has dropped of what came, since the socket is there. */
-  dropped(): number {
+  /** What the kernel has dropped of what came, since the socket is there; undefined: this kernel does not say, as gVisor's. */
+  dropped(): number | undefined {
     const values = new Uint32Array(MEMINFO_VALUES);
     const bytes = Uint32Array.of(values.byteLength);
-    checked('getsockopt SO_MEMINFO', getsockopt(this.number, SOL_SOCKET, SO_MEMINFO, values, bytes));
+    const result = getsockopt(this.number, SOL_SOCKET, SO_MEMINFO, values, bytes);
+    if (result < 0 && koffi.errno() === errno.ENOPROTOOPT) return undefined;
+    checked('getsockopt SO_MEMINFO', result);
     return values[MEMINFO_DROPS]!;
   }
 
   close(): void {
     this.#poll?.close();
+    this.#poll = undefined;
     checked('close', close(this.number));
   }
 
@@ -186,6 +196,6 @@ export class Descriptor {
 }
 
 /** Nothing to read, no room to write, or a signal before either: to be tried again when the event loop says so. */
-function isNothing(errno: number): boolean {
-  return errno === koffi.os.errno['EAGAIN'] || errno === koffi.os.errno['EINTR'];
+function isNothing(number: number): boolean {
+  return number === errno.EAGAIN || number === errno.EINTR;
 }

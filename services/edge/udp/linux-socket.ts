@@ -1,10 +1,10 @@
 /**
  * A UDP socket that reads and sends many datagrams a system call, through two blocks of memory that it has for all its life.
  *
- * One block is read in each turn of the event loop, so that a flood of datagrams delays what else the edge does by 64 of them;
- * the event loop says again that there is more. Answers are collected and leave at the end of the turn, as a rule those of
- * one commit together. Where the network takes no more, the block waits until it does; what comes on top of a full block then is not sent,
- * which is what a full buffer anywhere else on the way would do: an ack that is lost is asked for again.
+ * One block is read in a turn of the event loop, so that a flood delays what else the edge does by 64 datagrams; the event
+ * loop says again that there are more. Answers are collected and leave at the end of the turn, as a rule those of one commit
+ * together. Where the network takes no more they wait in their block until it does. What then finds the block full is not sent
+ * and counted, as happens at every full buffer on the way: the device sends its records again, and they are acked again.
  */
 import koffi from 'koffi';
 import type { Address } from '../../../shared/config.js';
@@ -91,9 +91,7 @@ export class LinuxSocket implements DatagramSocket {
   };
 
   #read(): void {
-    // It may have been closed since the event loop said so.
-    if (this.#open === undefined) return;
-    const { descriptor, received } = this.#open;
+    const { descriptor, received } = this.#open!;
     received.count = descriptor.receive(received);
     if (received.count > 0) this.owner.onDatagrams(received);
   }
