@@ -7,7 +7,8 @@
  * records carry seq and time, with which the table's key finds them, until retention has dropped the day that they were in.
  *
  * Datagrams are read and answered many at once (socket.ts). A long burst waits in the kernel's buffer, which is asked for
- * large (the kernel gives no more than net.core.rmem_max) and drops what does not fit: those are counted, not acked, and come again.
+ * large (the kernel gives no more than net.core.rmem_max) and drops what does not fit: that is counted, is not acked, and
+ * comes again.
  */
 import type { Address } from '../../../shared/config.js';
 import { HoldfastError, messageOf } from '../../../shared/errors.js';
@@ -76,8 +77,8 @@ export class UdpEndpoint implements Part {
       await socket.open(this.address);
       if (socket.dropped() !== undefined) this.metrics.showDropped(() => socket.dropped());
     } catch (error) {
-      const message = `cannot receive on ${host}:${port}/udp: ${messageOf(error)}; set EDGE_UDP_LISTEN to where it can, or to off`;
-      throw new HoldfastError('listen_failed', message, true, error);
+      const problem = `cannot receive on ${host}:${port}/udp: ${messageOf(error)}`;
+      throw new HoldfastError('listen_failed', `${problem}; set EDGE_UDP_LISTEN to where it can, or off`, true, error);
     }
   }
 
