@@ -90,7 +90,7 @@ export class SystemCallError extends Error {
   }
 }
 
-/** @throws SystemCallError where a call has failed, which must be the last one */
+/** @throws SystemCallError where a call has failed, which must be the last one: koffi keeps no errno, the thread does */
 function checked(call: string, result: number): number {
   if (result < 0) throw SystemCallError.of(call, koffi.errno());
   return result;
