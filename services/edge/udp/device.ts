@@ -10,13 +10,8 @@ import { readBinaryFrame, type BinaryLimits } from '../binary-frames.js';
 import type { Ingest } from '../ingest.js';
 import { DeviceSession, type RecordErrorCode, type Replies, type Share } from '../session.js';
 import { encodeAck, encodeError } from './datagram.js';
+import type { Source } from './socket.js';
 import { Window } from './window.js';
-
-/** Where a datagram came from, and where its answer goes. */
-export interface Source {
-  readonly address: string;
-  readonly port: number;
-}
 
 /** What a device needs of its endpoint. */
 export interface Outlet {
@@ -42,7 +37,8 @@ const TIME_BEFORE_PAYLOAD_BYTES = 8;
 export class UdpDevice implements Replies {
   readonly #window = new Window();
   #session: DeviceSession;
-  #source: Source | undefined;
+  /** Where its newest datagram came from, and where its answers go. */
+  #source: Source = Buffer.alloc(0);
   /** In the order of their commits. */
   #pending: Taken[] = [];
   #firstError: { readonly code: RecordErrorCode; readonly seq: number } | undefined;
@@ -63,13 +59,15 @@ export class UdpDevice implements Replies {
 
   /**
    * Takes the records of a genuine datagram.
-   * @param records valid during the call
+   * @param records and
+   * @param source are valid during the call
    * @returns false where there was no room for one
    */
   receive(records: Buffer, source: Source, limits: BinaryLimits, receivedMs: number, ingest: Ingest): boolean {
     const session = this.#session;
     if (!session.isTaking) return false;
-    this.#source = source;
+    if (this.#source.length !== source.length) this.#source = Buffer.alloc(source.length);
+    this.#source.set(source);
     this.#firstError = undefined;
     // Seqs rise within a datagram; datagrams overtake each other.
     session.lastSeq = 0;
@@ -136,12 +134,12 @@ export class UdpDevice implements Replies {
 
   #sendAck(): void {
     const { known } = this.#window;
-    if (known === undefined || this.#source === undefined) return;
+    if (known === undefined) return;
     this.outlet.send('ack', encodeAck(this.#session.idBytes, known, this.key), this.#source);
   }
 
   #sendError(): void {
-    if (this.#firstError === undefined || this.#source === undefined) return;
+    if (this.#firstError === undefined) return;
     const { code, seq } = this.#firstError;
     this.outlet.send('error', encodeError(this.#session.idBytes, seq, code, this.key), this.#source);
   }
