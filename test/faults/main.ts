@@ -72,6 +72,8 @@ async function runSoak(forMs: number): Promise<void> {
     if (values.report !== undefined) writeReport(values.report, command, result);
   } catch (error) {
     take(brokenOff('soak', error));
+    // What was broken off still waits for its next fault.
+    if (telling.signal.aborted) process.exit(1);
   }
 }
 

@@ -1,16 +1,21 @@
 /**
  * Samples of what must not grow, and how fast it does: memory, file descriptors, files, latency.
  *
- * A slope alone says nothing: memory of V8 rises and falls by megabytes within a minute. So samples are gathered into
- * blocks, the slope is that of the blocks' means, and it comes with the half of its 95 % interval. Blocks are longer than what
- * rises and falls, so that one says little about the next, which is what the interval takes for granted.
+ * A slope alone says nothing: V8's pages rise by tens of megabytes for minutes and fall at its next great collection. So samples
+ * are gathered into blocks, the slope is that of the blocks, and it comes with the half of its 95 % interval. That is widened
+ * where one block says something about the next (as of a first-order autoregression), which would make it look surer than it is.
+ * What rises and falls by more than a leak is looked at by its least in a block: a leak lifts that, and garbage does not.
  */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 
-/** Blocks of the half whose slope is taken. */
-const BLOCKS = 20;
-/** Student's t for 95 % and BLOCKS - 2 degrees of freedom. */
-const STUDENT_T = 2.101;
+/** How the samples of a block become one. */
+export type Reduction = 'mean' | 'least';
+
+/** Blocks of what is looked at, and Student's t for 95 % and two degrees of freedom less. Least ones are longer. */
+const BLOCKS: Readonly<Record<Reduction, { readonly count: number; readonly studentT: number }>> = {
+  mean: { count: 20, studentT: 2.101 },
+  least: { count: 6, studentT: 2.776 },
+};
 
 export interface Point {
   readonly atMs: number;
@@ -27,7 +32,10 @@ export interface Slope {
 export class Series {
   readonly #points: Point[] = [];
 
-  constructor(readonly name: string) {}
+  constructor(
+    readonly name: string,
+    private readonly reduction: Reduction = 'mean',
+  ) {}
 
   get points(): readonly Point[] {
     return this.#points;
@@ -40,7 +48,8 @@ export class Series {
 
   /** Of what was sampled after `fromMs`. */
   slopeSince(fromMs: number): Slope {
-    return slopeOf(blocksOf(this.#points.filter(({ atMs }) => atMs >= fromMs)));
+    const recent = this.#points.filter(({ atMs }) => atMs >= fromMs);
+    return slopeOf(blocksOf(recent, this.reduction), BLOCKS[this.reduction].studentT);
   }
 
   /** A row of a table: name, the first tenth's mean, the most, the last tenth's mean, and the slope since `fromMs`, 1/h. */
@@ -59,19 +68,21 @@ function meanOf(points: readonly Point[]): number {
   return points.reduce((sum, { value }) => sum + value, 0) / Math.max(1, points.length);
 }
 
-/** Means of as many points each; where they are too few for that, none. */
-function blocksOf(points: readonly Point[]): Point[] {
-  const size = Math.floor(points.length / BLOCKS);
+/** Of as many points each; where there are too few for that, none. */
+function blocksOf(points: readonly Point[], reduction: Reduction): Point[] {
+  const { count } = BLOCKS[reduction];
+  const size = Math.floor(points.length / count);
   if (size === 0) return [];
-  const recent = points.slice(-size * BLOCKS);
-  return Array.from({ length: BLOCKS }, (_, block) => {
+  const recent = points.slice(-size * count);
+  return Array.from({ length: count }, (_, block) => {
     const own = recent.slice(block * size, (block + 1) * size);
-    return { atMs: own.reduce((sum, { atMs }) => sum + atMs, 0) / size, value: meanOf(own) };
+    const value = reduction === 'mean' ? meanOf(own) : Math.min(...own.map((point) => point.value));
+    return { atMs: own.reduce((sum, { atMs }) => sum + atMs, 0) / size, value };
   });
 }
 
 /** Least squares, by hour. */
-function slopeOf(points: readonly Point[]): Slope {
+function slopeOf(points: readonly Point[], studentT: number): Slope {
   const meanHours = points.reduce((sum, { atMs }) => sum + hoursOf(atMs), 0) / points.length;
   const mean = meanOf(points);
   let above = 0;
@@ -81,11 +92,18 @@ function slopeOf(points: readonly Point[]): Slope {
     below += (hoursOf(atMs) - meanHours) ** 2;
   }
   const perHour = above / below;
-  const squares = points.reduce(
-    (sum, { atMs, value }) => sum + (value - mean - perHour * (hoursOf(atMs) - meanHours)) ** 2,
-    0,
-  );
-  return { perHour, error: STUDENT_T * Math.sqrt(squares / (points.length - 2) / below) };
+  const rests = points.map(({ atMs, value }) => value - mean - perHour * (hoursOf(atMs) - meanHours));
+  const squares = rests.reduce((sum, rest) => sum + rest ** 2, 0);
+  const error = studentT * Math.sqrt(squares / (points.length - 2) / below) * wideningOf(rests, squares);
+  return { perHour, error };
+}
+
+/** By how much neighbours that are alike make an interval too narrow: the root of (1 + r) / (1 - r). */
+function wideningOf(rests: readonly number[], squares: number): number {
+  if (squares === 0) return 1;
+  const products = rests.slice(1).reduce((sum, rest, index) => sum + rest * rests[index]!, 0);
+  const alike = Math.min(0.9, Math.max(0, products / squares));
+  return Math.sqrt((1 + alike) / (1 - alike));
 }
 
 function hoursOf(ms: number): number {

@@ -1,14 +1,14 @@
 /** Looks at everything of a soak that must not grow. */
 import { join } from 'node:path';
 import { DATA_FILE } from '../../shared/queue/store.js';
-import type { Pipeline } from '../support/pipeline.js';
+import type { Pipeline, PipelineService } from '../support/pipeline.js';
 import type { Fleet } from './fleet.js';
-import { descriptorsOf, fileSizeOf, memoryOf, Series } from './samples.js';
+import { descriptorsOf, fileSizeOf, memoryOf, Series, type Reduction } from './samples.js';
 
 /** Samples of a soak; no closer than the least ms and no further apart than the most. */
 const SAMPLES = 1_440;
 const [LEAST_MS, MOST_MS] = [200, 2_500];
-const SERVICES = ['edge', 'router', 'storage'] as const;
+const SERVICES: readonly PipelineService[] = ['edge', 'router', 'storage'];
 
 export class SoakSampler {
   readonly #series = new Map<string, Series>();
@@ -54,15 +54,17 @@ export class SoakSampler {
       if (!services[name].running) continue;
       const { anonymous, files } = memoryOf(services[name].pid);
       this.#add(`MiB of memory of the ${name}`, anonymous);
+      const heap = (await this.#metric(name, 'holdfast_nodejs_heap_size_total_bytes')) / 2 ** 20;
+      const used = (await this.#metric(name, 'holdfast_nodejs_heap_size_used_bytes')) / 2 ** 20;
+      this.#add(`MiB in use in V8's heap of the ${name}, least of 5 min`, used, 'least');
+      this.#add(`MiB of memory of the ${name} beside V8's heap`, anonymous - heap);
       this.#add(`MiB of files that the ${name} has mapped`, files);
       this.#add(`file descriptors of the ${name}`, descriptorsOf(services[name].pid));
     }
     this.#add("MiB of the edge's data.mdb", fileSizeOf(join(edgeQueue, DATA_FILE)));
     this.#add("MiB of the router's data.mdb", fileSizeOf(join(routerQueue, DATA_FILE)));
     for (const name of ['edge', 'router'] as const) {
-      // A service that is away has no metrics: that is no sample.
-      const records = await services[name].metric('holdfast_queue_records').catch(() => Number.NaN);
-      this.#add(`records in the ${name}'s queue that are not yet further`, records);
+      this.#add(`records that wait in the ${name}'s queue`, await this.#metric(name, 'holdfast_queue_records'));
     }
     if (Date.now() - this.#latencySinceMs >= this.#latencyMs) this.#takeLatencies();
   }
@@ -78,8 +80,13 @@ export class SoakSampler {
     this.#add('ms from a record to its ack, 99 %', at(0.99));
   }
 
-  #add(name: string, value: number): void {
-    const series = this.#series.get(name) ?? new Series(name);
+  /** A service that is away has no metrics: that is no sample. */
+  #metric(service: PipelineService, name: string): Promise<number> {
+    return this.pipeline.services[service].metric(name).catch(() => Number.NaN);
+  }
+
+  #add(name: string, value: number, reduction: Reduction = 'mean'): void {
+    const series = this.#series.get(name) ?? new Series(name, reduction);
     this.#series.set(name, series);
     series.add(Date.now() - this.#startMs, value);
   }
