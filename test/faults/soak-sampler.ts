@@ -28,7 +28,9 @@ export class SoakSampler {
     const sampleMs = Math.min(MOST_MS, Math.max(LEAST_MS, lengthMs / SAMPLES));
     this.#latencyMs = 12 * sampleMs;
     fleet.onLatency = (ms) => this.#latencies.push(ms);
-    this.#timer = setInterval(() => (this.#sampling = this.#sampling.then(() => this.#sample())), sampleMs);
+    this.#timer = setInterval(() => {
+      this.#sampling = this.#sampling.then(() => this.#sample());
+    }, sampleMs);
   }
 
   /** By name. */
