@@ -619,7 +619,17 @@ const composeFaults: readonly (readonly [what: string, change: (compose: Loose) 
   [
     'a wait without an end',
     ({ services }) => set(services!['redis']!, 'healthcheck', undefined),
-    /shadow waits for redis, which has no health check/,
+    /redis has no health check/,
+  ],
+  [
+    'a health check that is disabled',
+    ({ services }) => set(services!['demo']!, 'healthcheck', { disable: true }),
+    /demo has no health check/,
+  ],
+  [
+    'a health check that nobody answers',
+    ({ services }) => set(services!['demo']!, 'healthcheck', { test: ['CMD', 'holdfast', 'health'] }),
+    /demo: its health check asks nobody/,
   ],
   [
     'a file',
