@@ -84,7 +84,5 @@ export function asFile(objects: readonly KubernetesObject[]): string {
     '# The whole pipeline: kubectl apply -f k8s\n#\n' +
     '# Made from the folders beside it, which are what to read and to change. To make it again:\n' +
     '#\n#   npm run build && node dist/test/support/deploy/write-manifests.js\n';
-  return (
-    head + sorted.map((object) => `---\n${stringify(object, WRITTEN)}`).join('')
-  );
+  return head + sorted.map((object) => `---\n${stringify(object, WRITTEN)}`).join('');
 }
