@@ -4,11 +4,14 @@ import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import { test, type Test } from 'tap';
 import { HoldfastError } from '../../shared/errors.js';
+import {
+  FLEET_FIRST_TIME_MS,
+  FLEET_INTERVAL_MS,
+  fleetDevice,
+  produce,
+  type FleetBench,
+} from '../../test/support/fleet-device.js';
 import { until } from '../../test/support/processes.js';
-import { noCounters } from './counters.js';
-import { FleetDevice, type DeviceSurroundings } from './device.js';
-import { makeDialer } from './dialer.js';
-import { Histogram } from './histogram.js';
 import { readRecordsAnswer } from './http-answer.js';
 
 interface Request {
@@ -24,15 +27,10 @@ interface Answer {
   readonly body: object;
 }
 
-interface Bench {
+interface Bench extends FleetBench {
   readonly requests: Request[];
-  readonly device: FleetDevice;
-  readonly around: DeviceSurroundings;
-  readonly failures: Error[];
   connections: number;
 }
-
-const FIRST_TIME = 1_700_000_000_000;
 
 /** A device, and an HTTP server that answers as a test says; undefined: the connection is cut instead. */
 async function makeDevice(t: Test, answerFor: (request: Request, bench: Bench) => Answer | undefined): Promise<Bench> {
@@ -61,34 +59,19 @@ async function makeDevice(t: Test, answerFor: (request: Request, bench: Bench) =
   server.on('connection', () => bench.connections++);
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const failures: Error[] = [];
-  const around = {
-    dialer: makeDialer({
-      edge: { host: '127.0.0.1', port, name: '127.0.0.1', isSecure: false },
-      protocol: 'http',
-      payloadBytes: 100,
-    }),
-    counters: noCounters(),
-    latencies: new Histogram(),
-    intervalMs: 10,
-    bufferRecords: 2_000,
-    onFailure: (error: Error) => failures.push(error),
-  };
-  const device = new FleetDevice({ id: 'fleet-test-1', token: 'right', localAddress: undefined }, FIRST_TIME, around);
-  const bench: Bench = { requests: [], device, around, failures, connections: 0 };
-  t.teardown(async () => {
-    device.disconnect();
+  const dialer = {
+    edge: { host: '127.0.0.1', port, name: '127.0.0.1', isSecure: false },
+    protocol: 'http',
+    payloadBytes: 100,
+  } as const;
+  const made = fleetDevice(t, { dialer, bufferRecords: 2_000, token: 'right' }, async () => {
     const closed = once(server, 'close');
     server.close();
     server.closeAllConnections();
     await closed;
   });
+  const bench: Bench = { requests: [], connections: 0, ...made };
   return bench;
-}
-
-function produce(device: FleetDevice, count: number): void {
-  for (let made = 0; made < count; made++) device.produce();
-  device.flush();
 }
 
 function all({ seqs }: Request): Answer {
@@ -97,46 +80,50 @@ function all({ seqs }: Request): Answer {
 
 void test('a backlog goes in few requests on one connection, each with the id, the token and the times', async (t) => {
   const bench = await makeDevice(t, all);
-  const { device, around, requests } = bench;
+  const { device, counters, requests } = bench;
   produce(device, 1_000);
   device.connect(true);
-  await until(() => around.counters.acked === 1_000);
+  await until(() => counters.acked === 1_000);
   t.strictSame(
     requests.flatMap(({ seqs }) => seqs),
     Array.from({ length: 1_000 }, (_, index) => index + 1),
   );
   t.ok(requests.length < 10, `${requests.length} requests`);
-  t.ok(requests.every(({ seqs, times }) => times.every((time, at) => time === FIRST_TIME + (seqs[at]! - 1) * 10)));
+  t.ok(
+    requests.every(({ seqs, times }) =>
+      times.every((time, at) => time === FLEET_FIRST_TIME_MS + (seqs[at]! - 1) * FLEET_INTERVAL_MS),
+    ),
+  );
   t.match(requests[0], { path: '/v1/devices/fleet-test-1/records', authorization: 'Bearer right' });
   t.equal(bench.connections, 1);
 });
 
 void test('a connection that the edge closes behind its answer is opened for the next record', async (t) => {
   const bench = await makeDevice(t, (request) => ({ ...all(request), headers: { connection: 'close' } }));
-  const { device, around } = bench;
+  const { device, counters } = bench;
   device.connect(true);
   produce(device, 1);
-  await until(() => around.counters.acked === 1);
+  await until(() => counters.acked === 1);
   produce(device, 1);
-  await until(() => around.counters.acked === 2);
-  t.match(around.counters, { up: 1, broken: 0, reconnects: 0, buffered: 0 });
+  await until(() => counters.acked === 2);
+  t.match(counters, { up: 1, broken: 0, reconnects: 0, buffered: 0 });
   t.equal(bench.connections, 2);
 });
 
 void test('records in error are counted, wherever they stand, and the others are acked', async (t) => {
   const isBad = (seq: number): boolean => seq % 5 === 0;
-  const { device, around } = await makeDevice(t, ({ seqs }) => {
+  const { device, counters } = await makeDevice(t, ({ seqs }) => {
     const ack = seqs.filter((seq) => !isBad(seq)).at(-1) ?? 0;
     const errors = seqs.filter(isBad).map((seq) => ({ index: 0, code: 'bad_record', message: 'no', seq }));
     return { status: ack === 0 ? 400 : errors.length > 0 ? 207 : 200, body: { ack, errors } };
   });
   produce(device, 10);
   device.connect(true);
-  await until(() => around.counters.buffered === 0);
+  await until(() => counters.buffered === 0);
   produce(device, 4);
   produce(device, 1);
-  await until(() => around.counters.buffered === 0);
-  t.match(around.counters, { acked: 12, refused: 3 });
+  await until(() => counters.buffered === 0);
+  t.match(counters, { acked: 12, refused: 3 });
   t.strictSame(device.ledger.acked(), [
     { first: 1, last: 4 },
     { first: 6, last: 9 },
@@ -145,7 +132,7 @@ void test('records in error are counted, wherever they stand, and the others are
 });
 
 void test('an edge without room is asked again when it said so, for what it did not take', async (t) => {
-  const { device, around, requests, failures } = await makeDevice(t, (request, { requests: { length } }) => {
+  const { device, counters, requests, failures } = await makeDevice(t, (request, { requests: { length } }) => {
     if (length > 2) return all(request);
     const headers = { 'retry-after': '1' };
     if (length === 1) return { status: 429, headers, body: { errors: [{ code: 'request_rate', message: 'no' }] } };
@@ -153,25 +140,25 @@ void test('an edge without room is asked again when it said so, for what it did 
   });
   produce(device, 5);
   device.connect(true);
-  await until(() => around.counters.acked === 5);
+  await until(() => counters.acked === 5);
   t.strictSame(
     requests.map(({ seqs }) => seqs[0]),
     [1, 1, 4],
   );
-  t.match(around.counters, { sentAway: 2, broken: 0, refused: 0 });
+  t.match(counters, { sentAway: 2, broken: 0, refused: 0 });
   t.strictSame(failures, []);
 });
 
 void test('a request that is not answered is sent again, and one that is not let in ends the fleet', async (t) => {
-  const { device, around, requests, failures } = await makeDevice(t, (request, { requests: { length } }) => {
+  const { device, counters, requests, failures } = await makeDevice(t, (request, { requests: { length } }) => {
     if (length === 1) return undefined;
     if (length === 2) return all(request);
     return { status: 403, body: { errors: [{ code: 'credential', message: 'not yours' }] } };
   });
   produce(device, 2);
   device.connect(true);
-  await until(() => around.counters.acked === 2);
-  t.match(around.counters, { broken: 1, resent: 2 });
+  await until(() => counters.acked === 2);
+  t.match(counters, { broken: 1, resent: 2 });
   produce(device, 1);
   await until(() => failures.length > 0);
   t.match(failures[0], { code: 'device_refused', message: /403 Forbidden: .*not yours/ });
@@ -179,14 +166,14 @@ void test('a request that is not answered is sent again, and one that is not let
 });
 
 void test('a body that is too long is sent again record by record, and a record that is too long is refused', async (t) => {
-  const { device, around } = await makeDevice(t, (request) => {
+  const { device, counters } = await makeDevice(t, (request) => {
     const isTooLong = request.seqs.length > 1 || request.seqs[0] === 2;
     return isTooLong ? { status: 413, body: { errors: [{ code: 'too_large', message: 'no' }] } } : all(request);
   });
   produce(device, 3);
   device.connect(true);
-  await until(() => around.counters.buffered === 0);
-  t.match(around.counters, { acked: 2, refused: 1 });
+  await until(() => counters.buffered === 0);
+  t.match(counters, { acked: 2, refused: 1 });
 });
 
 const wholeAnswer = fc

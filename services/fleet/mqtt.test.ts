@@ -5,14 +5,16 @@ import fc from 'fast-check';
 import mqttPacket, { type IConnectPacket, type IPublishPacket, type Packet } from 'mqtt-packet';
 import { test, type Test } from 'tap';
 import { HoldfastError } from '../../shared/errors.js';
+import {
+  FLEET_FIRST_TIME_MS,
+  FLEET_INTERVAL_MS,
+  fleetDevice,
+  produce,
+  type FleetBench,
+} from '../../test/support/fleet-device.js';
 import { until } from '../../test/support/processes.js';
-import { noCounters } from './counters.js';
-import { FleetDevice, type DeviceSurroundings } from './device.js';
-import { makeDialer } from './dialer.js';
-import { Histogram } from './histogram.js';
 import { PUBLISH_HEAD_BYTES, readPackets, readPuback, writePublishHead } from './mqtt-packets.js';
 
-const FIRST_TIME = 1_700_000_000_000;
 const VERSION = { protocolVersion: 5 } as const;
 
 interface Publish {
@@ -22,12 +24,9 @@ interface Publish {
   readonly times: readonly number[];
 }
 
-interface Bench {
+interface Bench extends FleetBench {
   readonly connects: IConnectPacket[];
   readonly publishes: Publish[];
-  readonly device: FleetDevice;
-  readonly around: DeviceSurroundings;
-  readonly failures: Error[];
 }
 
 /** What an edge answers. */
@@ -71,28 +70,18 @@ async function makeDevice(
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const failures: Error[] = [];
-  const around = {
-    dialer: makeDialer({
-      edge: { host: '127.0.0.1', port, name: '127.0.0.1', isSecure: false },
-      protocol: 'mqtt',
-      payloadBytes: 100,
-    }),
-    counters: noCounters(),
-    latencies: new Histogram(),
-    intervalMs: 10,
-    bufferRecords: 2_000,
-    onFailure: (error: Error) => failures.push(error),
-  };
-  const device = new FleetDevice({ id: 'fleet-test-1', token: 'right', localAddress: undefined }, FIRST_TIME, around);
-  const bench: Bench = { connects: [], publishes: [], device, around, failures };
-  t.teardown(async () => {
-    device.disconnect();
+  const dialer = {
+    edge: { host: '127.0.0.1', port, name: '127.0.0.1', isSecure: false },
+    protocol: 'mqtt',
+    payloadBytes: 100,
+  } as const;
+  const made = fleetDevice(t, { dialer, bufferRecords: 2_000, token: 'right' }, async () => {
     const closed = once(server, 'close');
     server.close();
     for (const socket of sockets) socket.destroy();
     await closed;
   });
+  const bench: Bench = { connects: [], publishes: [], ...made };
   return bench;
 }
 
@@ -104,18 +93,13 @@ function publishOf({ topic, messageId, payload, qos }: IPublishPacket): Publish 
   return { topic, packetId: messageId!, seqs, times: records.map(({ time }) => time) };
 }
 
-function produce(device: FleetDevice, count: number): void {
-  for (let made = 0; made < count; made++) device.produce();
-  device.flush();
-}
-
 void test('a device says who it is, and its records arrive once, in order, with their times', async (t) => {
-  const { device, around, connects, publishes } = await makeDevice(t, {});
+  const { device, counters, connects, publishes } = await makeDevice(t, {});
   produce(device, 3);
   device.connect(true);
-  await until(() => around.counters.acked === 3);
+  await until(() => counters.acked === 3);
   for (let made = 4; made <= 50; made++) produce(device, 1);
-  await until(() => around.counters.acked === 50);
+  await until(() => counters.acked === 50);
   t.match(connects[0], { protocolVersion: 5, clientId: 'fleet-test-1', username: 'fleet-test-1', clean: true });
   t.equal(connects[0]?.password?.toString(), 'right');
   t.strictSame(
@@ -123,8 +107,12 @@ void test('a device says who it is, and its records arrive once, in order, with 
     Array.from({ length: 50 }, (_, index) => index + 1),
   );
   t.ok(publishes.every(({ topic }) => topic === 'holdfast/fleet-test-1/telemetry'));
-  t.ok(publishes.every(({ seqs, times }) => times.every((time, at) => time === FIRST_TIME + (seqs[at]! - 1) * 10)));
-  t.match(around.counters, { sent: 50, resent: 0, buffered: 0, up: 1 });
+  t.ok(
+    publishes.every(({ seqs, times }) =>
+      times.every((time, at) => time === FLEET_FIRST_TIME_MS + (seqs[at]! - 1) * FLEET_INTERVAL_MS),
+    ),
+  );
+  t.match(counters, { sent: 50, resent: 0, buffered: 0, up: 1 });
 });
 
 void test('no more publishes are unanswered than the edge allows', async (t) => {
@@ -138,11 +126,11 @@ void test('no more publishes are unanswered than the edge allows', async (t) => 
       return puback(publish);
     },
   });
-  const { device, around } = bench;
+  const { device, counters } = bench;
   device.connect(true);
-  await until(() => around.counters.up === 1);
+  await until(() => counters.up === 1);
   for (let made = 0; made < 40; made++) produce(device, 1);
-  await until(() => around.counters.acked === 40);
+  await until(() => counters.acked === 40);
   t.ok(most <= 2, `${most} at once`);
 });
 
@@ -150,11 +138,11 @@ void test('several records that are refused go one by one, and the one that is b
   const bench = await makeDevice(t, {
     answer: (publish) => puback(publish, publish.seqs.includes(2) ? 0x99 : 0),
   });
-  const { device, around } = bench;
+  const { device, counters } = bench;
   produce(device, 4);
   device.connect(true);
-  await until(() => around.counters.buffered === 0);
-  t.match(around.counters, { acked: 3, refused: 1 });
+  await until(() => counters.buffered === 0);
+  t.match(counters, { acked: 3, refused: 1 });
   t.strictSame(device.ledger.acked(), [
     { first: 1, last: 1 },
     { first: 3, last: 4 },
@@ -177,13 +165,13 @@ void test('an edge that is full is asked again when it said so, at the door and 
         ? puback(publish)
         : { cmd: 'disconnect', reasonCode: 0x97, properties: { reasonString: 'retry-after:50' } },
   });
-  const { device, around, failures } = bench;
+  const { device, counters, failures } = bench;
   const startedMs = performance.now();
   produce(device, 2);
   device.connect(true);
-  await until(() => around.counters.acked === 2);
+  await until(() => counters.acked === 2);
   t.ok(performance.now() - startedMs >= 1_000, 'not before the time that the edge named');
-  t.match(around.counters, { sentAway: 2, broken: 0, resent: 2 });
+  t.match(counters, { sentAway: 2, broken: 0, resent: 2 });
   t.strictSame(failures, []);
 });
 
@@ -209,11 +197,11 @@ void test('a PUBACK that answers nothing ends the connection', async (t) => {
   const bench = await makeDevice(t, {
     answer: (publish, { publishes }) => puback(publishes.length > 1 ? publish : { ...publish, packetId: 77 }),
   });
-  const { device, around } = bench;
+  const { device, counters } = bench;
   produce(device, 1);
   device.connect(true);
-  await until(() => around.counters.acked === 1);
-  t.match(around.counters, { broken: 1, resent: 1 });
+  await until(() => counters.acked === 1);
+  t.match(counters, { broken: 1, resent: 1 });
 });
 
 void test('the head of a publish is what mqtt-packet writes', (t) => {

@@ -3,12 +3,9 @@ import { once } from 'node:events';
 import fc from 'fast-check';
 import { test, type Test } from 'tap';
 import { binaryRecord } from '../../test/support/device-socket.js';
+import { FLEET_DEVICE_ID as ID, fleetDevice, produce, type FleetBench } from '../../test/support/fleet-device.js';
 import { until } from '../../test/support/processes.js';
 import { udpDatagram } from '../../test/support/udp-device.js';
-import { noCounters } from './counters.js';
-import { FleetDevice, type DeviceSurroundings } from './device.js';
-import { makeDialer } from './dialer.js';
-import { Histogram } from './histogram.js';
 import {
   DATAGRAM_BYTES,
   isNamed,
@@ -17,9 +14,7 @@ import {
   readEdgeDatagram,
 } from './udp-datagrams.js';
 
-const ID = 'fleet-test-1';
 const KEY = 'the token';
-const FIRST_TIME = 1_700_000_000_000;
 
 /** A datagram of an edge: its body and its magic, sealed by the device of the tests. */
 function fromEdge(magic: string, numbers: readonly number[], last: number, id = ID, key = KEY): Buffer {
@@ -67,39 +62,15 @@ class DatagramEdge {
   }
 }
 
-interface Bench {
+interface Bench extends FleetBench {
   readonly edge: DatagramEdge;
-  readonly device: FleetDevice;
-  readonly around: DeviceSurroundings;
-  readonly failures: Error[];
 }
 
 async function makeDevice(t: Test, bufferRecords = 1_000): Promise<Bench> {
   const edge = await DatagramEdge.start();
-  const failures: Error[] = [];
-  const around = {
-    dialer: makeDialer({
-      edge: { host: '127.0.0.1', port: edge.port, name: '127.0.0.1', isSecure: false },
-      protocol: 'udp',
-      payloadBytes: 200,
-    }),
-    counters: noCounters(),
-    latencies: new Histogram(),
-    intervalMs: 10,
-    bufferRecords,
-    onFailure: (error: Error) => failures.push(error),
-  };
-  const device = new FleetDevice({ id: ID, token: KEY, localAddress: undefined }, FIRST_TIME, around);
-  t.teardown(async () => {
-    device.disconnect();
-    await edge.stop();
-  });
-  return { edge, device, around, failures };
-}
-
-function produce(device: FleetDevice, count: number): void {
-  for (let made = 0; made < count; made++) device.produce();
-  device.flush();
+  const address = { host: '127.0.0.1', port: edge.port, name: '127.0.0.1', isSecure: false };
+  const dialer = { edge: address, protocol: 'udp', payloadBytes: 200 } as const;
+  return { edge, ...fleetDevice(t, { dialer, bufferRecords, token: KEY }, () => edge.stop()) };
 }
 
 void test('a datagram is what another reading of the layout makes of it', (t) => {
@@ -163,7 +134,7 @@ void test('any bytes at all are read or passed over, and none that was changed i
 });
 
 void test('acks that overtake are held back, and what none has named is sent again, by itself', async (t) => {
-  const { edge, device, around } = await makeDevice(t);
+  const { edge, device, counters } = await makeDevice(t);
   edge.onDatagram = (seqs, answer) => {
     // The first time 2 and 4 are lost, the second 2.
     if (edge.datagrams.length === 1) answer(fromEdge('HFA1', [1, 1], 0b1));
@@ -172,20 +143,20 @@ void test('acks that overtake are held back, and what none has named is sent aga
   };
   produce(device, 3);
   device.connect(true);
-  await until(() => around.counters.acked === 1);
+  await until(() => counters.acked === 1);
   produce(device, 3);
-  await until(() => around.counters.buffered === 0);
+  await until(() => counters.buffered === 0);
   t.strictSame(edge.datagrams.slice(0, 2), [
     [1, 2, 3],
     [4, 5, 6],
   ]);
   t.strictSame(edge.datagrams[2], [2], 'what is not named alone');
-  t.match(around.counters, { acked: 6, made: 6, sent: 7, resent: 1, reconnects: 0 });
+  t.match(counters, { acked: 6, made: 6, sent: 7, resent: 1, reconnects: 0 });
   t.strictSame(device.ledger.acked(), [{ first: 1, last: 6 }]);
 });
 
 void test('a backlog goes in full datagrams, and at most 32 records are under way', async (t) => {
-  const { edge, device, around } = await makeDevice(t);
+  const { edge, device, counters } = await makeDevice(t);
   let farthest = 0;
   edge.onDatagram = (seqs, answer) => {
     // Nothing is acked before it comes a second time.
@@ -195,7 +166,7 @@ void test('a backlog goes in full datagrams, and at most 32 records are under wa
   };
   produce(device, 200);
   device.connect(true);
-  await until(() => around.counters.buffered === 0);
+  await until(() => counters.buffered === 0);
   t.equal(farthest, 32);
   t.ok(edge.bytes.every((bytes) => bytes <= 1_500));
   t.ok(edge.datagrams.length < 80, `${edge.datagrams.length} datagrams`);
@@ -203,15 +174,15 @@ void test('a backlog goes in full datagrams, and at most 32 records are under wa
 });
 
 void test('a record in error is counted and not acked, and the rest goes on', async (t) => {
-  const { edge, device, around } = await makeDevice(t);
+  const { edge, device, counters } = await makeDevice(t);
   edge.onDatagram = (seqs, answer) => {
     if (seqs.length === 1 && seqs[0] === 2) answer(fromEdge('HFE1', [2], 1));
     else answer(fromEdge('HFA1', [1, 1], 0b11));
   };
   produce(device, 4);
   device.connect(true);
-  await until(() => around.counters.buffered === 0);
-  t.match(around.counters, { acked: 3, refused: 1 });
+  await until(() => counters.buffered === 0);
+  t.match(counters, { acked: 3, refused: 1 });
   t.strictSame(device.ledger.acked(), [
     { first: 1, last: 1 },
     { first: 3, last: 4 },
@@ -219,7 +190,7 @@ void test('a record in error is counted and not acked, and the rest goes on', as
 });
 
 void test('a device that is offline neither sends nor reads, and a full buffer gives up its oldest', async (t) => {
-  const { edge, device, around, failures } = await makeDevice(t, 40);
+  const { edge, device, counters, failures } = await makeDevice(t, 40);
   let isHeard = false;
   edge.onDatagram = (seqs, answer) => {
     if (isHeard) answer(fromEdge('HFA1', [seqs[0]!, seqs.at(-1)!], 0));
@@ -231,13 +202,13 @@ void test('a device that is offline neither sends nor reads, and a full buffer g
   produce(device, 60);
   await until(() => edge.datagrams.flat().includes(82));
   device.disconnect();
-  t.match(around.counters, { up: 0, dropped: 50, buffered: 40 });
+  t.match(counters, { up: 0, dropped: 50, buffered: 40 });
   const before = edge.datagrams.length;
   produce(device, 1);
   t.equal(edge.datagrams.length, before);
   isHeard = true;
   device.connect(true);
-  await until(() => around.counters.buffered === 0);
+  await until(() => counters.buffered === 0);
   t.strictSame(device.ledger.acked(), [{ first: 52, last: 91 }]);
   t.strictSame(failures, []);
 });

@@ -6,7 +6,8 @@
  * directory's device and inode: nothing lies on disk, the kernel lets one process have the name and takes it back when
  * the process is gone. It is what makes a second `holdfast edge` on the same directory say so at once.
  *
- * It is also where a reader of another process asks the writer to commit nothing while it opens the file (visit.ts says why).
+ * It is also where a reader of another process asks the writer to commit nothing while it opens the file (visit.ts says why);
+ * it has to show the queue's key for that (visitor-key.ts).
  *
  * It does not reach across network namespaces (two containers with one volume) and is not there outside Linux. What
  * keeps the queue whole even then is the fence in its file (fence.ts): the writer that was overtaken cannot commit.
@@ -14,6 +15,7 @@
 import { statSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { HoldfastError } from '../errors.js';
+import { isVisitorKey, keepVisitorKey, VISITOR_KEY_BYTES } from './visitor-key.js';
 
 /** The writer, as a visitor needs it. */
 export interface Host {
@@ -25,12 +27,18 @@ export interface Host {
 export const WELCOME = Buffer.of(1);
 /** A visitor that takes longer is cut off, and the writer goes on. */
 export const VISIT_MS = 10_000;
+/** A visitor that has not shown the key by then is sent away. */
+const KEY_TIMEOUT_MS = 1_000;
 const MAX_VISITORS = 16;
 
 export class Lock {
   #host: Host | undefined;
+  #visitorKey: Buffer = Buffer.alloc(0);
 
-  private constructor(private readonly server: Server | undefined) {
+  private constructor(
+    private readonly directory: string,
+    private readonly server: Server | undefined,
+  ) {
     server?.on('connection', (visitor) => this.#receive(visitor));
   }
 
@@ -45,13 +53,13 @@ export class Lock {
    * @throws HoldfastError queue_locked (retry) where another writer has it
    */
   static take(directory: string): Lock {
-    if (process.platform !== 'linux') return new Lock(undefined);
+    if (process.platform !== 'linux') return new Lock(directory, undefined);
     const server = createServer();
     server.maxConnections = MAX_VISITORS;
     // A name that is taken shows in `listening` before listen returns; the event that comes later says nothing more.
     server.on('error', () => undefined);
     server.listen({ path: Lock.nameOf(directory), exclusive: true });
-    if (server.listening) return new Lock(server.unref());
+    if (server.listening) return new Lock(directory, server.unref());
     throw lockedError(directory);
   }
 
@@ -67,9 +75,10 @@ export class Lock {
     }
   }
 
-  /** Says who keeps still for visitors; those who come before are sent away, and come again. */
+  /** Says who keeps still for visitors that show the key, which is kept from here on; those who came before come again. */
   welcome(host: Host): void {
     this.#host = host;
+    this.#visitorKey = keepVisitorKey(this.directory);
   }
 
   release(): void {
@@ -79,14 +88,30 @@ export class Lock {
   #receive(visitor: Socket): void {
     // That it is gone is what is waited for, however it went.
     visitor.on('error', () => undefined);
-    if (this.#host === undefined) {
+    const host = this.#host;
+    if (host === undefined) {
       visitor.destroy();
       return;
     }
+    const timer = setTimeout(() => visitor.destroy(), KEY_TIMEOUT_MS).unref();
+    visitor.once('close', () => clearTimeout(timer));
+    let shown: Buffer = Buffer.alloc(0);
+    const look = (chunk: Buffer): void => {
+      shown = Buffer.concat([shown, chunk]);
+      if (shown.length < VISITOR_KEY_BYTES) return;
+      visitor.off('data', look);
+      clearTimeout(timer);
+      if (isVisitorKey(shown, this.#visitorKey)) this.#keepStill(visitor, host);
+      else visitor.destroy();
+    };
+    visitor.on('data', look);
+  }
+
+  #keepStill(visitor: Socket, host: Host): void {
     const timer = setTimeout(() => visitor.destroy(), VISIT_MS).unref();
     const over = new Promise<void>((resolve) => visitor.once('close', () => resolve()));
     void over.then(() => clearTimeout(timer));
-    void this.#host.hold(over).then(() => visitor.write(WELCOME));
+    void host.hold(over).then(() => visitor.write(WELCOME));
     visitor.resume();
   }
 }

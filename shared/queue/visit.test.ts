@@ -1,5 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { statSync, truncateSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -13,6 +14,7 @@ import { START } from '../position.js';
 import { Lock } from './lock.js';
 import { Queue } from './queue.js';
 import { visitQueue } from './visit.js';
+import { readVisitorKey, VISITOR_KEY_BYTES } from './visitor-key.js';
 
 const WRITER = packagePath('dist', 'test', 'support', 'queue-writer.js');
 const VISITOR = packagePath('dist', 'test', 'support', 'queue-visitor.js');
@@ -59,6 +61,7 @@ void test('a writer goes on when its visitor has gone, and not before', async (t
   const queue = Queue.open(testDirectory(t), queueOptions());
   t.teardown(() => queue.close());
   const visitor = connect({ path: Lock.nameOf(queue.path) });
+  visitor.write(readVisitorKey(queue.path)!);
   await once(visitor, 'data');
   let isCommitted = false;
   const commit = queue.removePosition('none').then(() => (isCommitted = true));
@@ -77,4 +80,37 @@ void test('a queue without a writer is opened under its lock, which is free agai
   t.notOk(Lock.isTaken(path));
   await reader.close();
   await t.rejects(visitQueue(`${path}/none`), { code: 'queue_unreadable' });
+});
+
+void test('a writer keeps still for nobody who does not have its key, which only its user can read', async (t) => {
+  const queue = Queue.open(testDirectory(t), queueOptions());
+  t.teardown(() => queue.close());
+  const key = readVisitorKey(queue.path)!;
+  t.equal(statSync(join(queue.path, 'visitor.key')).mode & 0o777, 0o600);
+  const almost = Buffer.from(key);
+  almost[VISITOR_KEY_BYTES - 1]! ^= 1;
+  const longer = Buffer.concat([key, Buffer.of(0)]);
+  for (const shown of [almost, longer, Buffer.alloc(0)]) {
+    const visitor = connect({ path: Lock.nameOf(queue.path) });
+    const welcome: Buffer[] = [];
+    visitor.on('data', (chunk) => welcome.push(chunk));
+    visitor.on('error', () => undefined);
+    visitor.write(shown);
+    await queue.removePosition('none');
+    await once(visitor, 'close');
+    t.same(welcome, []);
+  }
+});
+
+void test('a key that a crash has cut short is made anew, and a whole one stays', async (t) => {
+  const path = testDirectory(t);
+  await Queue.open(path, queueOptions()).close();
+  const key = readVisitorKey(path)!;
+  await Queue.open(path, queueOptions()).close();
+  t.same(readVisitorKey(path), key);
+  truncateSync(join(path, 'visitor.key'), 7);
+  t.equal(readVisitorKey(path), undefined);
+  await Queue.open(path, queueOptions()).close();
+  t.equal(readVisitorKey(path)?.length, VISITOR_KEY_BYTES);
+  await (await visitQueue(path)).close();
 });

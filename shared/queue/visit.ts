@@ -4,7 +4,7 @@
  * LMDB, as lmdb-js has it (3.5.6), writes what it takes for the last transaction's number into the memory that all processes
  * share whenever a file is opened (mdb_env_open2), also for reading only. A commit of another process in that moment is forgotten
  * there: the next one builds on what was before it, and an acked batch is gone. So a visitor asks the writer, through its lock,
- * to commit nothing while it opens; and where there is no writer it takes the lock itself. Reading later needs nothing of this.
+ * and with the key that lies in the queue's directory, to commit nothing while it opens; and where there is no writer it takes the lock itself. Reading later needs nothing of this.
  *
  * The test opens a queue slowly beside a writer, again and again, and finds every batch.
  */
@@ -16,6 +16,7 @@ import { HoldfastError } from '../errors.js';
 import { Lock, VISIT_MS } from './lock.js';
 import { QueueReader } from './reader.js';
 import { DATA_FILE, unreadable } from './store.js';
+import { readVisitorKey } from './visitor-key.js';
 
 /** How long a writer that is just opening or closing its queue is waited for. */
 const DEADLINE_MS = 15_000;
@@ -57,8 +58,11 @@ async function openBesideWriter(path: string): Promise<QueueReader | undefined> 
 
 /** A connection to the writer, which commits nothing until it is destroyed; undefined: there is none, or not yet. */
 function stillWriter(path: string): Promise<Socket | undefined> {
+  const key = readVisitorKey(path);
+  if (key === undefined) return Promise.resolve(undefined);
   return new Promise((resolve) => {
     const socket = connect({ path: Lock.nameOf(path) });
+    socket.write(key);
     socket.setTimeout(VISIT_MS, () => socket.destroy());
     socket.once('data', () => resolve(socket));
     // Nobody listens, or whoever does has no time for visitors yet: the close says both.
