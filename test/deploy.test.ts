@@ -88,6 +88,18 @@ void test('kubectl apply -f k8s applies the same objects as kubectl apply -k k8s
   t.end();
 });
 
+void test('every manifest says the same in YAML 1.1, which is what kubectl reads', (t) => {
+  const files = readdirSync(K8S, { recursive: true, encoding: 'utf8' }).filter((name) => /\.yaml$|tion$/.test(name));
+  t.ok(files.includes('holdfast.yaml') && files.includes('Kustomization'));
+  for (const name of files) {
+    const text = readFileSync(join(K8S, name), 'utf8');
+    t.strictSame(parseDocuments(text, name, '1.1'), parseDocuments(text, name), name);
+  }
+  // What `off` is to kubectl, which refused a container whose environment had it.
+  t.strictSame(parseDocuments('value: off', 'a planted one', '1.1'), [{ value: false }]);
+  t.end();
+});
+
 void test('kubectl kustomize makes the same of the folders as these tests', (t) => {
   for (const [folder, objects] of [[K8S, whole] as const, [OWN_DATABASE, ownDatabase] as const]) {
     const text = kustomize(folder);
@@ -619,7 +631,17 @@ const composeFaults: readonly (readonly [what: string, change: (compose: Loose) 
   [
     'a wait without an end',
     ({ services }) => set(services!['redis']!, 'healthcheck', undefined),
-    /shadow waits for redis, which has no health check/,
+    /redis has no health check/,
+  ],
+  [
+    'a health check that is disabled',
+    ({ services }) => set(services!['demo']!, 'healthcheck', { disable: true }),
+    /demo has no health check/,
+  ],
+  [
+    'a health check that nobody answers',
+    ({ services }) => set(services!['demo']!, 'healthcheck', { test: ['CMD', 'holdfast', 'health'] }),
+    /demo: its health check asks nobody/,
   ],
   [
     'a file',

@@ -15,7 +15,7 @@ export interface ComposeService {
   readonly ports?: readonly string[];
   readonly volumes?: readonly string[];
   readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
-  readonly healthcheck?: { readonly disable?: boolean };
+  readonly healthcheck?: { readonly disable?: boolean; readonly test?: readonly string[] };
   readonly read_only?: boolean;
   readonly stop_grace_period?: string;
 }
@@ -89,6 +89,7 @@ export function problemsOfCompose({ services, volumes }: Compose): string[] {
     return [
       ...problemsOfImage({ name, image: service.image }),
       ...(service.read_only === true ? [] : [`${name} may write to its root file system`]),
+      ...problemsOfHealth(name, service),
       ...problemsOfRun(name, service, services),
       ...problemsOfDepends(name, service, services),
       ...problemsOfFiles(name, service, volumes),
@@ -96,6 +97,12 @@ export function problemsOfCompose({ services, volumes }: Compose): string[] {
   });
   const unused = Object.keys(volumes).filter((volume) => !used.has(volume));
   return [...problems, ...unused.map((volume) => `nobody mounts volume ${volume}`)];
+}
+
+/** `docker compose up --wait` gives up on a container without a health check. */
+function problemsOfHealth(name: string, { healthcheck }: ComposeService): string[] {
+  const works = healthcheck?.test !== undefined && healthcheck.disable !== true;
+  return works ? [] : [`${name} has no health check, which \`up --wait\` fails on`];
 }
 
 function problemsOfRun(name: string, service: ComposeService, services: Compose['services']): string[] {
@@ -111,9 +118,8 @@ function problemsOfRun(name: string, service: ComposeService, services: Compose[
   for (const port of ports.map((published) => published.split(':').at(-1)!)) {
     if (!listening.includes(port)) problems.push(`${name} publishes ${port}, where nobody listens`);
   }
-  const hasAdmin = wiring.listens['admin'] !== undefined;
-  if (hasAdmin === (healthcheck?.disable === true))
-    problems.push(`${name}: its health check asks nobody, or is missing`);
+  const asksAdmin = healthcheck?.test?.join(' ') === 'CMD holdfast health';
+  if (asksAdmin !== (wiring.listens['admin'] !== undefined)) problems.push(`${name}: its health check asks nobody`);
   for (const { key, host, port } of connectionsOf(name, environment)) {
     const server = services[host];
     if (server === undefined) problems.push(`${name}: ${key} names ${host}, which is no service`);
@@ -135,14 +141,9 @@ function problemsOfRun(name: string, service: ComposeService, services: Compose[
 }
 
 function problemsOfDepends(name: string, { depends_on }: ComposeService, services: Compose['services']): string[] {
-  return Object.entries(depends_on ?? {}).flatMap(([other, { condition }]) => {
-    const healthcheck = services[other]?.healthcheck;
-    if (services[other] === undefined) return [`${name} depends on ${other}, which is not there`];
-    const canBeHealthy = healthcheck !== undefined && healthcheck.disable !== true;
-    return condition === 'service_healthy' && !canBeHealthy
-      ? [`${name} waits for ${other}, which has no health check`]
-      : [];
-  });
+  return Object.keys(depends_on ?? {}).flatMap((other) =>
+    services[other] === undefined ? [`${name} depends on ${other}, which is not there`] : [],
+  );
 }
 
 function problemsOfFiles(name: string, { volumes = [] }: ComposeService, named: Compose['volumes']): string[] {

@@ -29,9 +29,9 @@ export function readDocuments(path: string): unknown[] {
   return parseDocuments(readFileSync(path, 'utf8'), path);
 }
 
-/** Every document of a text. @param path what errors call it @throws Error where one does not parse */
-export function parseDocuments(text: string, path: string): unknown[] {
-  return parseAllDocuments(text, { uniqueKeys: true, merge: true }).map((document) => {
+/** Every document of a text. @param path what errors call it @param version of YAML @throws Error where one does not parse */
+export function parseDocuments(text: string, path: string, version: '1.1' | '1.2' = '1.2'): unknown[] {
+  return parseAllDocuments(text, { uniqueKeys: true, merge: true, version }).map((document) => {
     const [problem] = [...document.errors, ...document.warnings];
     if (problem !== undefined) throw new Error(`${path}: ${problem.message}`);
     return document.toJS({ maxAliasCount: 100 }) as unknown;
@@ -73,6 +73,9 @@ function inNamespace(object: KubernetesObject, namespace: string | undefined): K
   return { ...object, metadata: { ...object.metadata, namespace } };
 }
 
+/** kubectl reads YAML 1.1, where `off`, `yes` and 010 are no strings: written for that, they are quoted. */
+const WRITTEN = { version: '1.1', lineWidth: 0, aliasDuplicateObjects: false } as const;
+
 /** The objects as one file for `kubectl apply -f`, the namespace first. */
 export function asFile(objects: readonly KubernetesObject[]): string {
   const rank = ({ kind }: KubernetesObject): number => (ORDER.includes(kind) ? ORDER.indexOf(kind) : ORDER.length);
@@ -81,7 +84,5 @@ export function asFile(objects: readonly KubernetesObject[]): string {
     '# The whole pipeline: kubectl apply -f k8s\n#\n' +
     '# Made from the folders beside it, which are what to read and to change. To make it again:\n' +
     '#\n#   npm run build && node dist/test/support/deploy/write-manifests.js\n';
-  return (
-    head + sorted.map((object) => `---\n${stringify(object, { lineWidth: 0, aliasDuplicateObjects: false })}`).join('')
-  );
+  return head + sorted.map((object) => `---\n${stringify(object, WRITTEN)}`).join('');
 }
