@@ -41,6 +41,8 @@ export class UdpDevice implements Replies {
   #source: Source = Buffer.alloc(0);
   /** In the order of their commits. */
   #pending: Taken[] = [];
+  /** The greatest seq of what waits for a commit: what is greater is new without a look. */
+  #pendingThrough = 0;
   #firstError: { readonly code: RecordErrorCode; readonly seq: number } | undefined;
 
   constructor(
@@ -87,6 +89,11 @@ export class UdpDevice implements Replies {
         resent++;
         return true;
       }
+      if (this.#isPending(seq, timeMs)) {
+        // Its commit will be acked.
+        this.outlet.onResent();
+        return true;
+      }
       room.isThere = ingest.take(session, kind, seq, timeMs, receivedMs, records, start, end);
       if (!room.isThere) return false;
       this.#wait(session.share!, seq, timeMs);
@@ -104,6 +111,7 @@ export class UdpDevice implements Replies {
 
   ack(): void {
     const { seqs, times } = this.#pending.shift()!;
+    if (!this.isWaiting) this.#pendingThrough = 0;
     for (const [index, seq] of seqs.entries()) this.#window.note(seq, times[index]!);
     this.#sendAck();
     if (!this.isWaiting) this.outlet.onSettled();
@@ -119,6 +127,7 @@ export class UdpDevice implements Replies {
     this.#session = new DeviceSession(this.id, this);
     if (!this.isWaiting) return;
     this.#pending = [];
+    this.#pendingThrough = 0;
     this.outlet.onSettled();
   }
 
@@ -130,6 +139,13 @@ export class UdpDevice implements Replies {
     }
     taken.seqs.push(seq);
     taken.times.push(timeMs);
+    this.#pendingThrough = Math.max(this.#pendingThrough, seq);
+  }
+
+  /** True for a record that came before, with the same time, and waits for its commit: a commit can take longer than a device waits. */
+  #isPending(seq: number, timeMs: number): boolean {
+    if (seq > this.#pendingThrough) return false;
+    return this.#pending.some(({ seqs, times }) => times[seqs.lastIndexOf(seq)] === timeMs);
   }
 
   #sendAck(): void {

@@ -78,6 +78,15 @@ void test('a datagram that comes again is acked again and stored once; a seq wit
   t.strictSame(device.acks[5], { first: 2, last: 2, bitmap: 0 }, 'the device counts anew: what was known is forgotten');
 });
 
+void test('a datagram that comes again while its commit is under way is stored once', async (t) => {
+  const device = await deviceFor(t, 'impatient');
+  for (let count = 0; count < 50; count++) device.send([record(1), record(2)]);
+  device.send([{ ...record(2), time: TIME + 99 }]);
+  await dealtWith(t, 'patient');
+  await until(() => device.acks.length > 0);
+  t.strictSame(await edge.storedSeqs('impatient'), [1, 2, 2]);
+});
+
 void test('who cannot show the token hears nothing, and neither does what is no datagram', async (t) => {
   const stranger = await deviceFor(t, 'guarded', 'a wrong key');
   stranger.send([record(1)]);
