@@ -77,13 +77,12 @@ async function putAndPop(queue: Queue, seconds: number): Promise<Readonly<Record
   };
 }
 
-/** Empties the queue, and waits until the pages are free: a deletion takes some hundred batches a commit. */
+/** Empties the queue, but for a commit's batches: a commit deletes some hundred of what was released. */
 async function drain(queue: Queue): Promise<void> {
-  queue.release(queue.head);
-  while (queue.stats().retainedBytes > 0) {
+  do {
     await queue.append(batches);
     queue.release(queue.head);
-  }
+  } while (queue.stats().retainedBytes > bytesACommit);
 }
 
 function fail(error: unknown): never {
