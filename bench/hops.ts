@@ -23,7 +23,7 @@ const JUDGED = 0.5;
 const CLOSED = 'closed loop';
 const PACED = 'paced, highest sustained';
 /** Shares of the closed loop's rate that are offered to find the capacity, until one is not sustained. */
-const OFFERED = [0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] as const;
+const OFFERED = [0.2, 0.35, 0.5, 0.65, 0.8] as const;
 const OFFERED_SECONDS = 2;
 /** What counts as sustained: so much of what was offered is acked in the window, and so many seconds of it lie in queues then. */
 const LEAST_ACKED = 0.98;

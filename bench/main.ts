@@ -37,7 +37,7 @@ interface Part {
 
 const PARTS: Readonly<Record<string, Part>> = {
   disk: { run: benchDisk, rounds: 3 },
-  queue: { run: benchQueue, rounds: 3 },
+  queue: { run: benchQueue, rounds: 2 },
   edge: { run: benchEdge, rounds: 3 },
   peers: { run: benchPeers, rounds: 3 },
   ways: { run: benchWays, rounds: 2 },

@@ -43,7 +43,7 @@ function groupOfUserCode(leaf: Frame, isIn: (words: RegExp) => boolean): string 
   if (isIn(GC) && !/::New$|::Detach|::Append/.test(name)) return 'garbage collector';
   if (/^libc/.test(file)) return /alloc|free/.test(name) ? 'malloc and free' : 'libc: other';
   if (CROSSING.test(name)) return 'a frame into JavaScript: ArrayBuffer, callback scope';
-  return /^uv_|^node::.*Stream|LibuvStream/.test(name) ? 'libuv and streams' : 'V8 and Node: other';
+  return /^uv_|^node::.*Stream|LibuvStream/.test(name) ? 'libuv and streams' : 'native code: other';
 }
 
 export function isJavaScript({ file }: Frame): boolean {
