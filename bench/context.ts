@@ -19,6 +19,7 @@ export interface BenchOptions {
 export class BenchContext {
   readonly #directory: string;
   #made = 0;
+  #addedOptions: readonly string[] = [];
 
   /**
    * @param parent on the disk that is measured; a directory in it is made here, and removed by clear()
@@ -57,7 +58,15 @@ export class BenchContext {
 
   /** Options of Node for a process that is measured. */
   get nodeOptions(): readonly string[] {
-    return this.options.profile ? ['--cpu-prof', `--cpu-prof-dir=${profileDirectory()}`] : [];
+    return [
+      ...this.#addedOptions,
+      ...(this.options.profile ? ['--cpu-prof', `--cpu-prof-dir=${profileDirectory()}`] : []),
+    ];
+  }
+
+  /** Gives every process that is started from now on more options of Node. */
+  addNodeOptions(options: readonly string[]): void {
+    this.#addedOptions = options;
   }
 
   /** Tells the person who waits. */

@@ -2,7 +2,7 @@
  * What the edge is measured beside: the same uWebSockets.js server, which walks the records of each frame as far as their
  * seq and acks the last one once a turn of the event loop, and does nothing else: no checks, no queue, no disk.
  */
-import { App, listen, type WebSocket } from '../shared/uws.js';
+import { App, dataOf, listen, type WebSocket } from '../shared/uws.js';
 import { runAsChild, tell } from './messages.js';
 
 interface Session {
@@ -23,7 +23,7 @@ const ackBytes = new Uint8Array(ack.buffer);
 const dirty: WebSocket<Session>[] = [];
 
 function onMessage(socket: WebSocket<Session>, message: ArrayBuffer): void {
-  const session = socket.getUserData();
+  const session = dataOf(socket);
   const view = new DataView(message);
   const end = message.byteLength;
   let at = 0;
@@ -38,7 +38,7 @@ function onMessage(socket: WebSocket<Session>, message: ArrayBuffer): void {
 
 function sendAcks(): void {
   for (const socket of dirty) {
-    const session = socket.getUserData();
+    const session = dataOf(socket);
     session.dirty = false;
     ack.setFloat64(8, session.seq, true);
     socket.send(ackBytes, true);

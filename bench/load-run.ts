@@ -1,7 +1,7 @@
 /** Runs the load generator against something and says what both sides did in the measured window. */
 import { LOAD_SHAPE, type LoadOptions } from './load-options.js';
 import { packagePath } from '../shared/paths.js';
-import { startNode } from './processes.js';
+import { startNode, type BenchProcess } from './processes.js';
 import type { RowCollector } from './results.js';
 
 /** Beyond the window: connecting, and the drain at the end. */
@@ -31,7 +31,9 @@ export type LoadRequest = Pick<LoadOptions, 'protocol' | 'port'> & Partial<LoadO
 
 /** Moments of a load at which a part may look at what it measures. */
 export interface LoadHooks {
-  readonly onMeasuring?: () => Promise<void> | void;
+  /** Of Node, for the load's own process. */
+  readonly nodeOptions?: readonly string[];
+  readonly onMeasuring?: (load: BenchProcess) => Promise<void> | void;
   readonly onMeasured?: () => Promise<void> | void;
 }
 
@@ -53,11 +55,12 @@ export async function runLoad(
     ...request,
   };
   const deadlineMs = (options.warmupSeconds + options.seconds) * 1000 + GRACE_MS;
-  const load = startNode('load', packagePath('dist', 'bench', 'load.js'), [JSON.stringify(options)]);
+  const script = packagePath('dist', 'bench', 'load.js');
+  const load = startNode('load', script, [JSON.stringify(options)], {}, hooks.nodeOptions);
   try {
     await load.message('measuring', deadlineMs);
     const before = watched.map((process) => process.cpuSeconds());
-    await hooks.onMeasuring?.();
+    await hooks.onMeasuring?.(load);
     const values = await load.message('measured', deadlineMs);
     const after = watched.map((process) => process.cpuSeconds());
     await hooks.onMeasured?.();

@@ -7,7 +7,7 @@ import { runLoad } from './load-run.js';
 import { packagePath } from '../shared/paths.js';
 import { startNode, untilAnswers, type BenchProcess } from './processes.js';
 import { atMost, RowCollector, type PartResult } from './results.js';
-import { newRouterAddresses, startEdge, startRouter, type EdgeService } from './services.js';
+import { newRouterAddresses, readMetric, startEdge, startRouter, type EdgeService } from './services.js';
 import { median } from './statistics.js';
 
 const CONSUMER = 'counter';
@@ -16,6 +16,7 @@ const EDGES = [1, 2, 4] as const;
 const RECORDS_PER_SECOND = 150_000;
 const CONNECTIONS = 100;
 const CPU = 'CPU of all edges a record';
+const COMMITS = 'holdfast_commit_seconds_count';
 
 /** The part `scaling`. */
 export async function benchScaling(context: BenchContext): Promise<PartResult> {
@@ -84,7 +85,7 @@ async function load(context: BenchContext, rows: RowCollector, edges: readonly E
   const { seconds, warmupSeconds } = context.options;
   const side = sideOf(edges.length);
   const results = await Promise.all(
-    edges.map((edge) => {
+    edges.map(async (edge) => {
       const recordsPerSecond = RECORDS_PER_SECOND / edges.length;
       const connections = CONNECTIONS / edges.length;
       const request = {
@@ -95,12 +96,27 @@ async function load(context: BenchContext, rows: RowCollector, edges: readonly E
         connections,
         recordsPerSecond,
       } as const;
-      return runLoad(request, [edge.process]);
+      let commits = 0;
+      const result = await runLoad(request, [edge.process], {
+        onMeasuring: async () => {
+          commits -= await readMetric(edge, COMMITS);
+        },
+        onMeasured: async () => {
+          commits += await readMetric(edge, COMMITS);
+        },
+      });
+      return { ...result, commits };
     }),
   );
   const rate = results.reduce((sum, result) => sum + result.recordsPerSecond, 0);
   const cores = results.reduce((sum, result) => sum + [...result.cores.values()][0]!, 0);
   rows.add(side, 'acks', 'records/s', rate);
   rows.add(side, CPU, 'µs', (cores * 1e6) / rate);
+  rows.add(
+    side,
+    'records a commit',
+    '',
+    rate / results.reduce((sum, { commits, seconds }) => sum + commits / seconds, 0),
+  );
   rows.add(side, 'ack p99, worst edge', 'ms', Math.max(...results.map(({ values }) => values['ackP99Ms']!)));
 }

@@ -17,7 +17,7 @@ import { ConsumerLog } from './consumer-log.js';
 import type { Delivery, DeliverySource } from './delivery.js';
 import { HoldfastError, messageOf } from './errors.js';
 import type { Part } from './lifecycle.js';
-import { SOCKET_OPTIONS } from './links.js';
+import { RECEIVING_OPTIONS } from './links.js';
 import type { Logger } from './log.js';
 import { comparePositions, follows, START, type Position } from './position.js';
 import { SendLoop } from './send-loop.js';
@@ -50,7 +50,7 @@ const REQUEST_BACKLOG_BYTES = 1024 * 1024;
 
 export class Consumer implements Part, DeliverySource {
   readonly name = 'consumer';
-  readonly #socket = new Dealer({ ...SOCKET_OPTIONS, sendHighWaterMark: 64, receiveHighWaterMark: 4 });
+  readonly #socket = new Dealer({ ...RECEIVING_OPTIONS, sendHighWaterMark: 64, receiveHighWaterMark: 4 });
   readonly #requests: SendLoop;
   readonly #subscription: Subscription;
   readonly #wake = new Signal();

@@ -32,6 +32,23 @@ export const SOCKET_OPTIONS = {
   ipv6: false,
 } as const;
 
+/**
+ * Of sockets whose messages may wait to be taken. They send no heartbeats: where libzmq reads nothing more because the
+ * receive queue is full, and the peer is gone, its own next heartbeat ends the process (`Assertion failed: !_io_error`,
+ * libzmq 4.3.5; #3937 and #4767 are its kin). A peer that is silent is found out by TCP instead, within ten seconds.
+ */
+export const RECEIVING_OPTIONS = {
+  ...SOCKET_OPTIONS,
+  heartbeatInterval: 0,
+  tcpKeepaliveIdle: 5,
+  tcpKeepaliveInterval: 1,
+  tcpKeepaliveCount: 4,
+  tcpMaxRetransmitTimeout: 9_000,
+} as const;
+
+/** Of sockets whose subscribers are such: these are asked for a sign of life, and may be late with their own work. */
+export const PUBLISHING_OPTIONS = { ...SOCKET_OPTIONS, heartbeatTimeToLive: 0 } as const;
+
 export const LinkType = { hello: 1, welcome: 2, data: 3, ack: 4, refused: 5 } as const;
 
 export const QUEUE_ID_BYTES = 16;

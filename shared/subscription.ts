@@ -7,7 +7,7 @@ import { checkBatch } from './batch.js';
 import { BATCH_TOPIC, HEAD_TOPIC } from './consumer-frames.js';
 import { HoldfastError } from './errors.js';
 import type { Part } from './lifecycle.js';
-import { SOCKET_OPTIONS } from './links.js';
+import { RECEIVING_OPTIONS } from './links.js';
 import { LimitedLog } from './limited-log.js';
 import type { Logger } from './log.js';
 import { comparePositions, POSITION_BYTES, readPosition, type Position } from './position.js';
@@ -30,7 +30,7 @@ const SILENCE_MS = 2_000;
 
 export class Subscription implements Part {
   readonly name = 'subscription';
-  readonly #socket = new Subscriber({ ...SOCKET_OPTIONS, receiveHighWaterMark: RECEIVE_BATCHES });
+  readonly #socket = new Subscriber({ ...RECEIVING_OPTIONS, receiveHighWaterMark: RECEIVE_BATCHES });
   readonly #faults: LimitedLog;
   #receiving: Promise<void> | undefined;
   #heardMs = 0;

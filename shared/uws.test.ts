@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
 import { test } from 'tap';
 import { WebSocket } from 'ws';
-import { App, listen, protectLongMessages } from './uws.js';
+import { App, dataOf, listen, protectLongMessages } from './uws.js';
 
 const HOST = '127.0.0.1';
 
@@ -35,6 +35,33 @@ void test('a second listener on the same port fails loudly, and gets the port on
 
 void test("a host that is not this machine's fails loudly", async (t) => {
   await t.rejects(listen(App(), { host: '192.0.2.1', port: 0 }), { code: 'listen_failed' });
+});
+
+void test('the user data of a socket can be read from the socket itself, in every callback', async (t) => {
+  const app = App();
+  const connection = { name: 'a' };
+  const seen: unknown[] = [];
+  let told: () => void = () => undefined;
+  const all = new Promise<void>((resolve) => (told = resolve));
+  app.ws<{ connection: object }>('/', {
+    upgrade: (response, request, context) =>
+      response.upgrade({ connection }, request.getHeader('sec-websocket-key'), '', '', context),
+    open: (socket) => void seen.push(dataOf(socket).connection, socket.getUserData().connection),
+    message: (socket) => void seen.push(dataOf(socket).connection),
+    close: (socket) => {
+      seen.push(dataOf(socket).connection);
+      told();
+    },
+  });
+  const listener = await listen(app, { host: HOST, port: 0 });
+  t.teardown(() => listener.close());
+  const client = new WebSocket(`ws://${HOST}:${listener.port}`);
+  await once(client, 'open');
+  client.send('x');
+  client.close();
+  await all;
+  t.equal(seen.length, 4);
+  t.ok(seen.every((one) => one === connection));
 });
 
 void test('long messages to a client that reads slowly arrive whole, on a socket that is protected', async (t) => {

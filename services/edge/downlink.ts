@@ -5,7 +5,7 @@
  * A device's subscription is its presence, so none may be lost. What is to be said waits as a set of changes by device
  * (announcements.ts); the socket has no high-water mark, at which ZeroMQ would drop a subscription without a word, both
  * where it is sent and where all are sent again after a reconnect. What it may hold is bounded all the same: by the
- * connections that are let in until the heartbeat finds out that the other side is gone. ZeroMQ itself sends all
+ * connections that are let in until TCP finds out that the other side is gone. ZeroMQ itself sends all
  * subscriptions again whenever it connects, so a shadow that restarts hears of every device without this file's doing.
  *
  * Nothing here is waited for by the ingest: an edge without shadow takes and acks records as ever, and is ready.
@@ -16,7 +16,7 @@ import { XSubscriber } from 'zeromq';
 import { decodeDownlink, DownlinkType, type DownlinkMessage } from '../../shared/downlink-frames.js';
 import type { Part } from '../../shared/lifecycle.js';
 import { LimitedLog } from '../../shared/limited-log.js';
-import { SOCKET_OPTIONS } from '../../shared/links.js';
+import { RECEIVING_OPTIONS } from '../../shared/links.js';
 import type { Logger } from '../../shared/log.js';
 import { Announcements } from './announcements.js';
 import type { DownlinkMetrics } from './downlink-metrics.js';
@@ -36,7 +36,7 @@ const MESSAGES_A_TURN = 64;
 export class Downlink implements Part {
   readonly name = 'downlink';
   readonly #socket = new XSubscriber({
-    ...SOCKET_OPTIONS,
+    ...RECEIVING_OPTIONS,
     sendHighWaterMark: 0,
     receiveHighWaterMark: RECEIVE_MESSAGES,
   });

@@ -63,7 +63,8 @@ class Session {
       ...SOCKET_OPTIONS,
       sendTimeout: SEND_TIMEOUT_MS,
       sendHighWaterMark: 64,
-      receiveHighWaterMark: 1_024,
+      // As many ACKs as batches under way; with room for all no heartbeat meets a full receive queue (RECEIVING_OPTIONS).
+      receiveHighWaterMark: 0,
     });
     this.#socket.events.on('disconnect', () => this.#end('the connection broke'));
     this.#socket.connect(thread.settings.router);

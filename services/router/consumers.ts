@@ -15,7 +15,7 @@ import {
   type Fetch,
 } from '../../shared/consumer-frames.js';
 import type { Part } from '../../shared/lifecycle.js';
-import { SOCKET_OPTIONS } from '../../shared/links.js';
+import { RECEIVING_OPTIONS } from '../../shared/links.js';
 import { CatchUp } from '../../shared/catch-up.js';
 import { LimitedLog } from '../../shared/limited-log.js';
 import type { Logger } from '../../shared/log.js';
@@ -35,7 +35,7 @@ const PROGRESS_MS = 1_000;
 export class Consumers implements Part {
   readonly name = 'consumer endpoint';
   readonly #socket = new Router({
-    ...SOCKET_OPTIONS,
+    ...RECEIVING_OPTIONS,
     mandatory: true,
     receiveHighWaterMark: 256,
     sendHighWaterMark: UNREAD_REPLIES,

@@ -19,7 +19,7 @@ import {
   encodeRefused,
   encodeStanding,
   LinkType,
-  SOCKET_OPTIONS,
+  RECEIVING_OPTIONS,
   type Hello,
 } from '../../shared/links.js';
 import type { Logger } from '../../shared/log.js';
@@ -60,7 +60,7 @@ const REPLY_BACKLOG_BYTES = 16 * 1024 * 1024;
 export class Intake implements Part {
   readonly name = 'intake';
   readonly #socket = new Router({
-    ...SOCKET_OPTIONS,
+    ...RECEIVING_OPTIONS,
     mandatory: true,
     receiveHighWaterMark: 64,
     sendHighWaterMark: 1_024,

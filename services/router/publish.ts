@@ -8,7 +8,7 @@
 import { Publisher } from 'zeromq';
 import { readBatchHeader, recordCount } from '../../shared/batch.js';
 import { BATCH_TOPIC, encodePublished, HEAD_TOPIC } from '../../shared/consumer-frames.js';
-import { SOCKET_OPTIONS } from '../../shared/links.js';
+import { PUBLISHING_OPTIONS } from '../../shared/links.js';
 import { runMonitorThread, type MonitorThread } from '../../shared/monitor-thread.js';
 import { encodePosition } from '../../shared/position.js';
 
@@ -22,7 +22,7 @@ const PEEK_BYTES = 1024 * 1024;
 const SUBSCRIBER_BATCHES = 64;
 
 await runMonitorThread(async (thread: MonitorThread<PublishSettings>): Promise<void> => {
-  const socket = new Publisher({ ...SOCKET_OPTIONS, sendHighWaterMark: SUBSCRIBER_BATCHES });
+  const socket = new Publisher({ ...PUBLISHING_OPTIONS, sendHighWaterMark: SUBSCRIBER_BATCHES });
   await socket.bind(thread.settings.endpoint);
   let through = thread.head;
   let headDueMs = 0;

@@ -20,7 +20,7 @@ import { XPublisher } from 'zeromq';
 import { decodeUplink, encodeDownlink, type DownlinkType } from '../../shared/downlink-frames.js';
 import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
-import { SOCKET_OPTIONS } from '../../shared/links.js';
+import { PUBLISHING_OPTIONS } from '../../shared/links.js';
 import { LimitedLog } from '../../shared/limited-log.js';
 import type { Logger } from '../../shared/log.js';
 import { Connection } from './connection.js';
@@ -45,9 +45,11 @@ const DEVICE_ID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,127}$/;
 export class Downlink implements Part {
   readonly name = 'downlink';
   readonly #socket = new XPublisher({
-    ...SOCKET_OPTIONS,
+    ...PUBLISHING_OPTIONS,
     maxMessageSize: UPLINK_BYTES,
     noDrop: true,
+    // All that comes is read at once, so that no heartbeat meets a full receive queue; see RECEIVING_OPTIONS.
+    receiveHighWaterMark: 0,
     sendHighWaterMark: SEND_MESSAGES,
     verbosity: 'allSubsUnsubs',
   });

@@ -24,9 +24,8 @@ export interface ClassOptions {
 type FaultClass = (options: ClassOptions) => AsyncGenerator<Outcome>;
 
 const MIB = 2 ** 20;
-/** Calls at which a service is hit: since it was started, its opening and what it does under load; and since a moment of that. */
-const [STARTED_CALLS, RUNNING_CALLS] = [96, 24];
-const CALLS_A_RUN = 8;
+/** Small commits are written by pwrite64, larger ones and runs of pages by writev as well. */
+const WRITE_CALLS = ['fdatasync', 'pwrite64', 'writev'] as const;
 const OUTAGE_MS = 6_000;
 const SILENCE_MS = 60_000;
 
@@ -43,39 +42,21 @@ export const CLASS_MISSING: Readonly<Record<string, () => string | undefined>> =
 export const CLASSES: Readonly<Record<string, FaultClass>> = { points, power, disks, network, database, redis };
 
 /**
- * Every crash point: the n-th call of each kind since a service was started, for every n, and since a moment under load, for the
- * first ones. The first calls of all kinds come before the later ones of any.
+ * Every crash point of a run, of every kind. Kills come first, then disks that fail once, then those that fail for good; where the
+ * time is over before a row's end the row says so.
  */
 async function* points({ deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {
-  const kinds: Omit<CrashPoints, 'opening' | 'running'>[] = [];
-  for (const fault of ['signal=KILL', 'error=EIO'] as const) {
+  const kinds: CrashPoints[] = [];
+  const faults = [{ fault: 'signal=KILL' }, { fault: 'error=EIO' }, { fault: 'error=EIO', forGood: true }] as const;
+  for (const fault of faults) {
     for (const service of ['edge', 'router'] as const) {
-      for (const call of ['fdatasync', 'pwrite64'] as const) kinds.push({ service, call, fault });
+      for (const part of ['opening', 'running'] as const) {
+        for (const call of WRITE_CALLS) kinds.push({ ...fault, service, part, call });
+      }
     }
   }
-  const all = rangesOf(1, STARTED_CALLS, CALLS_A_RUN).flatMap((opening) => {
-    const running = opening.filter((n) => n <= RUNNING_CALLS);
-    return kinds.map((kind) => () => pointsOf({ ...kind, opening, running }));
-  });
-  const forGood = (['edge', 'router'] as const).map(
-    (service) => () =>
-      runCrashPoints({ service, call: 'fdatasync', fault: 'error=EIO', opening: [1], running: [2, 5], forGood: true }),
-  );
-  yield* each([...all.slice(0, kinds.length), ...forGood, ...all.slice(kinds.length)], deadlineMs);
-}
-
-/** The numbers from `first` to `last`, some at a time. */
-function rangesOf(first: number, last: number, size: number): number[][] {
-  const ranges: number[][] = [];
-  for (let from = first; from <= last; from += size) {
-    ranges.push(Array.from({ length: Math.min(size, last - from + 1) }, (_, index) => from + index));
-  }
-  return ranges;
-}
-
-async function pointsOf(points: CrashPoints): Promise<Outcome> {
-  const outcome = await runCrashPoints(points);
-  return { ...outcome, fault: `${outcome.fault}, n = ${points.opening[0]} to ${points.opening.at(-1)}` };
+  const all = kinds.map((kind) => () => runCrashPoints(kind, deadlineMs));
+  yield* each(all, deadlineMs);
 }
 
 async function* power({ seed, deadlineMs }: ClassOptions): AsyncGenerator<Outcome> {

@@ -1,6 +1,12 @@
 /**
  * A service killed, or failed by its disk, at the n-th call with which LMDB writes: every commit has such a point before,
  * between and after its writes. The service comes back, and what was acked is in the router's queue.
+ *
+ * A run is what a service does from its start to its end: it opens its queue, takes some records of some devices, is told to
+ * end, and closes. LMDB writes on two threads: on the main one while it opens the queue, and from then on, until it is closed, on
+ * one of libuv. Each is a part with calls of its own to count (see injection.ts), and each is tried with n = 1, 2, 3… until runs
+ * have no n-th call any more. How commits are grouped is the machine's affair, so runs differ by some calls: only several runs
+ * in a row that were not met end it.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceProcess } from '../support/processes.js';
@@ -10,38 +16,54 @@ import { injecting, Injector, ONE_THREAD, type Injection, type WriteCall } from 
 import { Line, type LineService } from './line.js';
 import { outcomeOf, stopwatch, type Outcome } from './outcome.js';
 
+export type Part = 'opening' | 'running';
+
 export interface CrashPoints {
   readonly service: LineService;
   readonly call: WriteCall;
   /** `signal=KILL`, or `error=EIO`. */
   readonly fault: 'signal=KILL' | 'error=EIO';
-  /** The calls that are hit: counted from the service's start, where it opens its queue, and from a moment under load. */
-  readonly opening: readonly number[];
-  readonly running: readonly number[];
+  readonly part: Part;
   /** It fails once, or from then on, and also at the next start. */
   readonly forGood?: boolean;
+  /** The calls to try; absent: every one. */
+  readonly only?: readonly number[];
 }
 
 const DEVICES = 3;
-/** A service that was not met by its fault within this time has made fewer calls. */
-const MEET_TIMEOUT_MS = 30_000;
+/** Of a run: so often every device sends so many records, and waits for its acks. */
+const [TURNS, TURN_RECORDS] = [6, 3];
+/** As many runs in a row that had no n-th call are the end. */
+const UNMET_RUNS = 3;
+/** More calls than any run has. */
+const MOST_CALLS = 500;
+const MEET_TIMEOUT_MS = 60_000;
 
-/** Tries one point after the other on one line, under one fleet. @throws Error where a service does not end as it must */
-export async function runCrashPoints(points: CrashPoints): Promise<Outcome> {
+/**
+ * Tries one point after the other on one line, until the run has no more of them or the time is over.
+ * @throws Error where a service does not end as it must
+ */
+export async function runCrashPoints(points: CrashPoints, deadlineMs = Infinity): Promise<Outcome> {
   const line = await Line.start({ environment: ONE_THREAD });
-  const fleet = new Fleet(line.edgeUrl, DEVICES, { prefix: 'point', turnRecords: 2 });
+  const fleet = new Fleet(line.edgeUrl, DEVICES, { prefix: 'point' });
   const recoverySeconds: number[] = [];
-  let tries = 0;
-  const tryAll = async (): Promise<void> => {
-    for (const n of points.running) recoverySeconds.push(await meetRunning(line, points, n));
-    for (const n of points.opening) recoverySeconds.push(await meetOpening(line, points, n));
-    tries = points.running.length + points.opening.length;
-  };
+  let [last, unmet] = [0, 0];
   try {
-    await fleet.during(tryAll());
+    const numbers = points.only ?? Array.from({ length: MOST_CALLS }, (_, index) => index + 1);
+    for (const n of numbers) {
+      if (unmet >= UNMET_RUNS || Date.now() > deadlineMs) break;
+      const seconds = await meetPoint(line, fleet, points, n);
+      unmet = seconds === undefined ? unmet + 1 : 0;
+      if (seconds === undefined) continue;
+      recoverySeconds.push(seconds);
+      last = n;
+    }
     await fleet.flushed();
     const findings = await line.check(fleet);
-    return { ...outcomeOf(nameOf(points), [findings], recoverySeconds), tries };
+    const isWhole = points.only === undefined && unmet >= UNMET_RUNS;
+    const through = points.only?.join(' and ') ?? `1 to ${last}${isWhole ? ', all' : ', and there are more'}`;
+    const fault = `${nameOf(points)}, n = ${last === 0 ? 'none' : through}`;
+    return { ...outcomeOf(fault, [findings], recoverySeconds), tries: recoverySeconds.length };
   } finally {
     await fleet.close();
     fleet.history.close();
@@ -49,9 +71,10 @@ export async function runCrashPoints(points: CrashPoints): Promise<Outcome> {
   }
 }
 
-function nameOf({ service, call, fault, forGood = false }: CrashPoints): string {
+function nameOf({ service, call, fault, part, forGood = false }: CrashPoints): string {
   const what = fault === 'signal=KILL' ? 'kill -9' : 'EIO';
-  return `${what} at the n-th ${call} of the ${service}${forGood ? ', and at every one after it' : ''}`;
+  const when = part === 'opening' ? 'that opens its queue' : 'under load';
+  return `${what} at the n-th ${call} of the ${service} ${when}${forGood ? ', and at every one after it' : ''}`;
 }
 
 function injectionOf(line: Line, points: CrashPoints, n: number): Injection {
@@ -59,43 +82,66 @@ function injectionOf(line: Line, points: CrashPoints, n: number): Injection {
   return { call: points.call, fault: points.fault, when, path: line.dataFile(points.service) };
 }
 
-/** The service runs, meets its fault and comes back. @returns the seconds from its end until it is ready */
-async function meetRunning(line: Line, points: CrashPoints, n: number): Promise<number> {
-  const service = line.services[points.service];
-  const injector = await Injector.attach(service.pid, injectionOf(line, points, n));
-  await untilEnded(service, points, n);
-  await injector.detach();
-  return comeBack(line, points, service);
-}
-
-/** The service meets its fault while it opens its queue. */
-async function meetOpening(line: Line, points: CrashPoints, n: number): Promise<number> {
+/** One run. @returns the seconds from the service's end until it is ready again; undefined: the run had no n-th call */
+async function meetPoint(line: Line, fleet: Fleet, points: CrashPoints, n: number): Promise<number | undefined> {
   const own = line.services[points.service];
-  await own.end();
-  const doomed = line.service(points.service, injecting(injectionOf(line, points, n)));
-  doomed.spawn();
-  await untilEnded(doomed, points, n);
-  return comeBack(line, points, own);
-}
-
-async function comeBack(line: Line, points: CrashPoints, service: ServiceProcess): Promise<number> {
-  if (points.forGood === true) {
-    const again = line.service(points.service, injecting(injectionOf(line, points, 1)));
-    again.spawn();
-    await untilEnded(again, points, 1);
-  }
-  const seconds = stopwatch();
-  await service.start();
-  return seconds();
-}
-
-async function untilEnded(service: ServiceProcess, points: CrashPoints, n: number): Promise<void> {
-  const met = until(() => !service.running).then(() => true);
-  if (!(await Promise.race([met, sleep(MEET_TIMEOUT_MS, false)]))) {
-    await service.end('SIGKILL');
-    throw new Error(`${nameOf(points)}: with n = ${n} it did not end in ${MEET_TIMEOUT_MS} ms:\n${service.output}`);
-  }
+  const service = points.part === 'opening' ? await open(line, points, n) : own;
+  const injector = points.part === 'running' ? await Injector.attach(own.pid, injectionOf(line, points, n)) : undefined;
+  const work = takeRecords(line, fleet);
+  work.catch(() => undefined);
+  const ending = new AbortController();
+  const ended = endOf(service, ending.signal);
+  if (service.running) await Promise.race([work, ended]);
+  // A service that is still there is told to end; its last calls are met then.
   const end = await service.end();
+  ending.abort();
+  await injector?.detach();
+  const isMet = end !== 0;
+  if (isMet) assertEnd(points, n, service, end);
+  if (isMet && points.forGood === true) await failAgain(line, points);
+  const seconds = stopwatch();
+  await own.start();
+  const recovered = seconds();
+  await work;
+  return isMet ? recovered : undefined;
+}
+
+/** Starts the service so that its main thread is met. @returns it, ready or at its end */
+async function open(line: Line, points: CrashPoints, n: number): Promise<ServiceProcess> {
+  await line.services[points.service].end();
+  const service = line.service(points.service, injecting(injectionOf(line, points, n), 'main thread'));
+  service.spawn();
+  await until(async () => !service.running || (await service.waitingFor())?.length === 0);
+  return service;
+}
+
+/** Devices have sent and were acked, and the router holds it. */
+async function takeRecords(line: Line, fleet: Fleet): Promise<void> {
+  for (let turn = 0; turn < TURNS; turn++) {
+    fleet.send(TURN_RECORDS);
+    await fleet.flushed();
+  }
+  const { edge } = line.services;
+  await until(async () => (await edge.metric('holdfast_queue_records').catch(() => Number.NaN)) === 0);
+}
+
+async function endOf(service: ServiceProcess, signal: AbortSignal): Promise<void> {
+  await until(() => !service.running || signal.aborted);
+}
+
+/** The disk is as it was: also the next start fails. */
+async function failAgain(line: Line, points: CrashPoints): Promise<void> {
+  const again = line.service(points.service, injecting(injectionOf(line, points, 1)));
+  again.spawn();
+  const isOver = until(() => !again.running).then(() => true);
+  if (!(await Promise.race([isOver, sleep(MEET_TIMEOUT_MS, false)]))) {
+    await again.end('SIGKILL');
+    throw new Error(`${nameOf(points)}: started again it did not end in ${MEET_TIMEOUT_MS} ms:\n${again.output}`);
+  }
+  assertEnd(points, 1, again, await again.end());
+}
+
+function assertEnd(points: CrashPoints, n: number, service: ServiceProcess, end: number | NodeJS.Signals): void {
   // After a write that failed lmdb-js may have damaged the heap, and then glibc ends the process before its exit does. It
   // has said why by then, and acked nothing since. Napi::Error is what it said when a thread of its own was cut off.
   const isHeap = (end === 'SIGABRT' || end === 'SIGSEGV') && !service.output.includes('Napi::Error');

@@ -24,9 +24,12 @@ export interface Injection {
   readonly path: string;
 }
 
-function words({ call, fault, when, path }: Injection): string[] {
+/** Which threads of a process are met. */
+export type Threads = 'all threads' | 'main thread';
+
+function words({ call, fault, when, path }: Injection, threads: Threads): string[] {
   return [
-    '-f',
+    ...(threads === 'all threads' ? ['-f'] : []),
     '-qq',
     '-o',
     '/dev/null',
@@ -40,8 +43,8 @@ function words({ call, fault, when, path }: Injection): string[] {
 }
 
 /** Words in front of a command that inject into it from its start. */
-export function injecting(injection: Injection): readonly string[] {
-  return ['strace', '-D', ...words(injection)];
+export function injecting(injection: Injection, threads: Threads = 'all threads'): readonly string[] {
+  return ['strace', '-D', ...words(injection, threads)];
 }
 
 /** strace on a process that runs. */
@@ -55,7 +58,7 @@ export class Injector {
   /** Attaches to a process and all its threads. @throws Error where it may not */
   static async attach(pid: number, injection: Injection): Promise<Injector> {
     // Without -q strace says when it is there, before the first call is counted.
-    const loud = words(injection).filter((word) => word !== '-qq');
+    const loud = words(injection, 'all threads').filter((word) => word !== '-qq');
     const child = spawn('strace', [...loud, '-p', `${pid}`], { stdio: ['ignore', 'ignore', 'pipe'] });
     const injector = new Injector(child);
     let said = '';

@@ -1,16 +1,18 @@
 /**
- * The long run: `npm run faults -- --minutes 60 [--seed N] [--only CLASS|soak] [--records-per-second R]`. Without --only the
- * classes share half of the time, and the soak has the other half, at R or else at half of what the pipeline can take. It prints
- * the rows of README.md's tables as they come, and ends with 1 where anything was lost, doubled or otherwise found.
+ * The long run: `npm run faults -- --minutes 60 [--seed N] [--only CLASS|soak] [--records-per-second R] [--report PATH]`. Without
+ * --only the classes share half of the time, and the soak has the other half, at R or else at half of what the pipeline can
+ * take, which it learns before. It prints the rows of README.md's tables as they come, writes the soak's report to PATH.md and
+ * PATH.json, and ends with 1 where anything was lost, doubled or otherwise found. Told to end, it removes what it has made.
  */
 import { parseArgs } from 'node:util';
 import { brokenOff, CLASS_MISSING, CLASSES } from './classes.js';
 import { rowOf, type Outcome } from './outcome.js';
+import { OUTCOME_HEAD, SERIES_HEAD, writeReport } from './soak-report.js';
 import { soak } from './soak.js';
 
 const MINUTE_MS = 60_000;
 const FAULT_INTERVAL_MS = 20_000;
-const CALIBRATE_MS = 10_000;
+const CALIBRATE_MS = 60_000;
 
 const { values } = parseArgs({
   options: {
@@ -18,6 +20,7 @@ const { values } = parseArgs({
     seed: { type: 'string' },
     only: { type: 'string' },
     'records-per-second': { type: 'string' },
+    report: { type: 'string' },
   },
 });
 const lengthMs = Number(values.minutes) * MINUTE_MS;
@@ -32,6 +35,10 @@ if (!isKnown || !(lengthMs > 0) || !Number.isSafeInteger(seed) || !isRate) {
   process.exit(2);
 }
 
+/** What makes this run again, with the seed that it took. */
+const rate = recordsPerSecond === undefined ? '' : ` --records-per-second ${recordsPerSecond}`;
+const only = values.only === undefined ? '' : ` --only ${values.only}`;
+const command = `npm run faults -- --minutes ${values.minutes}${only} --seed ${seed}${rate}`;
 const outcomes: Outcome[] = [];
 
 function take(outcome: Outcome): void {
@@ -54,15 +61,24 @@ async function runClass(name: string, forMs: number): Promise<void> {
 }
 
 async function runSoak(forMs: number): Promise<void> {
-  const options = { lengthMs: forMs, intervalMs: FAULT_INTERVAL_MS, seed, devices: 50, calibrateMs: CALIBRATE_MS };
-  const result = await soak({ ...options, recordsPerSecond }, (line) => console.log(line));
-  take(result.outcome);
+  const telling = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => telling.abort());
+  try {
+    const { signal } = telling;
+    const options = { lengthMs: forMs, intervalMs: FAULT_INTERVAL_MS, seed, devices: 50, calibrateMs: CALIBRATE_MS };
+    const result = await soak({ ...options, recordsPerSecond, signal }, (line) => console.log(line));
+    take(result.outcome);
+    for (const row of [SERIES_HEAD, ...result.rows]) console.log(row);
+    if (values.report !== undefined) writeReport(values.report, command, result);
+  } catch (error) {
+    take(brokenOff('soak', error));
+    // What was broken off still waits for its next fault.
+    if (telling.signal.aborted) process.exit(1);
+  }
 }
 
 console.log(`seed ${seed}, ${values.minutes} minutes`);
-console.log(
-  '| fault | tried | lost | doubled | other | recovery s, median / most |\n| --- | --- | --- | --- | --- | --- |',
-);
+console.log(OUTCOME_HEAD);
 for (const name of names) {
   const shareMs = names.length === 1 ? lengthMs : lengthMs / 2 / (name === 'soak' ? 1 : names.length - 1);
   if (name === 'soak') await runSoak(shareMs);

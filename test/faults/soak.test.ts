@@ -17,9 +17,10 @@ void test('the same seed gives the same schedule, and another seed another', (t)
 });
 
 void test('under load and faults nothing acked is lost or doubled', async (t) => {
-  const options = { lengthMs: 5_000, intervalMs: 2_000, seed: SEED, devices: 10, calibrateMs: 1_000 };
+  const options = { lengthMs: 5_000, intervalMs: 2_000, seed: SEED, devices: 10, calibrateMs: 3_000 };
   const { outcome, rows } = await soak(options, () => undefined);
   t.same(outcome.lines, []);
   t.equal(outcome.tries, 2);
-  t.ok(rows.length >= 11, 'everything that must not grow was looked at');
+  // Where the machine is slow no record that is timed may have been acked yet: then there is no latency.
+  t.ok(rows.length >= 19, 'everything that must not grow was looked at');
 });

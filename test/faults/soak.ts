@@ -1,20 +1,24 @@
 /**
  * A whole pipeline at half of what it can take, or at a rate that it is told, with a fault every some seconds, and what grows
- * meanwhile. What it keeps of a run is a byte a record, a sample a second, and the positions of every 20 ms.
+ * meanwhile. What it keeps of a run is a byte a record, samples every few seconds, and the positions of every 20 ms.
  */
-import { join } from 'node:path';
+import { once } from 'node:events';
+import { tmpdir } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { DATA_FILE } from '../../shared/queue/store.js';
 import { drained } from '../support/crash-run.js';
 import { Pipeline, type PipelineService } from '../support/pipeline.js';
 import { until } from '../support/processes.js';
 import { query } from '../support/storage.js';
+import { capacityOf } from './capacity.js';
 import { busySession, killBackends } from './dependencies.js';
+import { checkRoom } from './disk-need.js';
 import { Fleet } from './fleet.js';
+import type { Findings } from './history/findings.js';
 import { PositionWatch } from './history/positions.js';
-import { outcomeOf, stopwatch, type Outcome } from './outcome.js';
-import { descriptorsOf, fileSizeOf, memoryOf, Series } from './samples.js';
+import { outcomeOf, stopwatch } from './outcome.js';
 import { scheduleOf, type Scheduled } from './schedule.js';
+import type { SoakResult } from './soak-report.js';
+import { SoakSampler } from './soak-sampler.js';
 
 export interface SoakOptions {
   readonly lengthMs: number;
@@ -25,47 +29,29 @@ export interface SoakOptions {
   readonly calibrateMs: number;
   /** What to send in place of half of what it can take; then nothing is learned first. */
   readonly recordsPerSecond?: number | undefined;
+  /** Breaks it off; what it has begun is ended and removed. */
+  readonly signal?: AbortSignal;
 }
 
-export interface SoakResult {
-  readonly outcome: Outcome;
-  /** Rows of a table, as Series has them. */
-  readonly rows: readonly string[];
-}
-
-const SAMPLE_MS = 1_000;
-/** Latencies of so long make one median and one 99th percentile. */
-const LATENCY_MS = 30_000;
 /** From the end of a fault until the queues are empty, and from the last record until the table has it. */
 const RECOVERY_TIMEOUT_MS = 600_000;
 const SERVICES: readonly PipelineService[] = ['edge', 'router', 'storage'];
 
+/** @throws Error where the disk has no room for it, what was sent does not arrive, or it was broken off */
 export async function soak(options: SoakOptions, say: (line: string) => void): Promise<SoakResult> {
+  const story: string[] = [];
+  const tell = (line: string): void => {
+    story.push(line);
+    say(line);
+  };
   const pipeline = await Pipeline.start({ environment: { ROUTER_RETAIN: '64MiB' } });
   const fleet = new Fleet(pipeline.edgeUrl, options.devices, { prefix: 'soak', reportEvery: 20 });
   try {
-    fleet.recordsPerSecond = options.recordsPerSecond ?? (await halfOfCapacity(pipeline, fleet, options.calibrateMs));
-    const half = options.recordsPerSecond === undefined ? ', half of what came into the table' : '';
-    say(`${fleet.recordsPerSecond} records/s${half}`);
-    const watch = await PositionWatch.start(pipeline.edgeQueue, pipeline.routerQueue, pipeline.databaseUrl);
-    const sampler = new Sampler(pipeline, fleet);
-    const recoverySeconds = await fleet.during(meetAll(pipeline, options, say));
-    await within(
-      'everything that was sent is in the table',
-      fleet.flushed().then(() => drained(pipeline)),
-    );
-    await sampler.stop();
-    await watch.stop();
-    say(`${fleet.history.ackedRecords} records were acked; now the table is read`);
-    say('| what | first | most | last | slope of the second half, 1/h |\n| --- | --- | --- | --- | --- |');
-    for (const row of sampler.rows) say(row);
-    const seconds = stopwatch();
-    const { databaseUrl } = pipeline;
-    const findings = await fleet.history.check({ databaseUrl, positions: watch.samples });
-    const mebibytes = Math.round(process.memoryUsage().rss / 2 ** 20);
-    say(`the check took ${seconds().toFixed(0)} s, and this process has ${mebibytes} MiB`);
-    const outcome = { ...outcomeOf('soak', [findings], recoverySeconds), tries: recoverySeconds.length };
-    return { outcome, rows: sampler.rows };
+    const run = soakIn(pipeline, fleet, options, tell);
+    const { signal } = options;
+    run.catch(() => undefined);
+    if (signal !== undefined) await Promise.race([run, brokenOff(signal)]);
+    return { ...(await run), story };
   } finally {
     await fleet.close();
     fleet.history.close();
@@ -73,13 +59,64 @@ export async function soak(options: SoakOptions, say: (line: string) => void): P
   }
 }
 
-/** Sends as fast as it can, until that is in the table. @returns records/s */
-async function halfOfCapacity(pipeline: Pipeline, fleet: Fleet, forMs: number): Promise<number> {
-  const seconds = stopwatch();
-  await fleet.during(sleep(forMs));
+async function brokenOff(signal: AbortSignal): Promise<never> {
+  if (!signal.aborted) await once(signal, 'abort');
+  throw new Error('the soak was broken off');
+}
+
+async function soakIn(
+  pipeline: Pipeline,
+  fleet: Fleet,
+  options: SoakOptions,
+  tell: (line: string) => void,
+): Promise<Omit<SoakResult, 'story'>> {
+  const recordsPerSecond = options.recordsPerSecond ?? (await halfOfCapacity(pipeline, fleet, options, tell));
+  checkRoom(tmpdir(), (recordsPerSecond * options.lengthMs) / 1_000);
+  fleet.recordsPerSecond = recordsPerSecond;
+  tell(`the soak sends ${recordsPerSecond} records/s`);
+  const watch = await PositionWatch.start(pipeline.edgeQueue, pipeline.routerQueue, pipeline.databaseUrl);
+  const sampler = new SoakSampler(pipeline, fleet, options.lengthMs);
+  const recoverySeconds = await fleet.during(meetAll(pipeline, options, tell));
+  await sampler.stop();
+  await within(
+    'everything that was sent is in the table',
+    fleet.flushed().then(() => drained(pipeline)),
+  );
+  await watch.stop();
+  const findings = await checkAll(pipeline, fleet, watch, tell);
+  const outcome = { ...outcomeOf('soak', [findings], recoverySeconds), tries: recoverySeconds.length };
+  return { outcome, rows: sampler.rows, series: sampler.series };
+}
+
+async function halfOfCapacity(
+  pipeline: Pipeline,
+  fleet: Fleet,
+  { calibrateMs }: SoakOptions,
+  tell: (line: string) => void,
+): Promise<number> {
+  const capacity = await capacityOf(pipeline, fleet, calibrateMs);
   await fleet.flushed();
   await drained(pipeline);
-  return Math.round(fleet.history.ackedRecords / seconds() / 2);
+  tell(`devices, edge, router, storage and database together take ${Math.round(capacity)} records/s here for long`);
+  return Math.round(capacity / 2);
+}
+
+async function checkAll(
+  pipeline: Pipeline,
+  fleet: Fleet,
+  watch: PositionWatch,
+  tell: (line: string) => void,
+): Promise<Findings> {
+  const { databaseUrl } = pipeline;
+  const text = 'select pg_database_size(current_database())::float8 / 2 ^ 20 as mebibytes';
+  const [size] = await query<{ mebibytes: number }>(databaseUrl, text);
+  const records = fleet.history.ackedRecords;
+  tell(`${records} records were acked; the database has ${Math.round(size!.mebibytes)} MiB; now it is read`);
+  const seconds = stopwatch();
+  const findings = await fleet.history.check({ databaseUrl, positions: watch.samples });
+  const mebibytes = Math.round(process.memoryUsage().rss / 2 ** 20);
+  tell(`the check took ${seconds().toFixed(0)} s, and the process that does it has ${mebibytes} MiB`);
+  return findings;
 }
 
 /** Waits for `work`. @throws Error where it takes longer than any recovery does */
@@ -99,7 +136,7 @@ async function recovered({ services }: Pipeline): Promise<void> {
   }
 }
 
-async function meetAll(pipeline: Pipeline, options: SoakOptions, say: (line: string) => void): Promise<number[]> {
+async function meetAll(pipeline: Pipeline, options: SoakOptions, tell: (line: string) => void): Promise<number[]> {
   const startMs = Date.now();
   const recoverySeconds: number[] = [];
   for (const scheduled of scheduleOf(options.seed, options.lengthMs, options.intervalMs)) {
@@ -108,7 +145,7 @@ async function meetAll(pipeline: Pipeline, options: SoakOptions, say: (line: str
     const seconds = stopwatch();
     await within(`it has recovered from ${scheduled.fault}`, recovered(pipeline));
     recoverySeconds.push(seconds());
-    say(
+    tell(
       `${scheduled.atMs / 1_000} s: ${scheduled.fault} (${scheduled.forMs} ms), recovered in ${seconds().toFixed(1)} s`,
     );
   }
@@ -153,67 +190,5 @@ async function meet(pipeline: Pipeline, { fault, forMs }: Scheduled): Promise<vo
     }
     case 'end backends':
       await killBackends(databaseUrl);
-  }
-}
-
-/** Looks at everything that must not grow, every second. */
-class Sampler {
-  readonly #series = new Map<string, Series>();
-  readonly #timer: NodeJS.Timeout;
-  readonly #startMs = Date.now();
-  #latencies: number[] = [];
-  #latencyMs = Date.now();
-
-  constructor(
-    private readonly pipeline: Pipeline,
-    private readonly fleet: Fleet,
-  ) {
-    fleet.onLatency = (ms) => this.#latencies.push(ms);
-    this.#timer = setInterval(() => this.#sample(), SAMPLE_MS);
-  }
-
-  get rows(): string[] {
-    return [...this.#series.values()].map(({ row }) => row);
-  }
-
-  /** Ends with what the tables take. */
-  async stop(): Promise<void> {
-    clearInterval(this.#timer);
-    this.fleet.onLatency = undefined;
-    this.#takeLatencies();
-    const [size] = await query<{ bytes: number }>(
-      this.pipeline.databaseUrl,
-      'select pg_database_size(current_database())::float8 as bytes',
-    );
-    this.#add('MiB of the database', size!.bytes / 2 ** 20);
-  }
-
-  #sample(): void {
-    const { services, edgeQueue, routerQueue } = this.pipeline;
-    for (const name of SERVICES) {
-      if (!services[name].running) continue;
-      this.#add(`MiB of memory of the ${name}`, memoryOf(services[name].pid));
-      this.#add(`file descriptors of the ${name}`, descriptorsOf(services[name].pid));
-    }
-    this.#add("MiB of the edge's data.mdb", fileSizeOf(join(edgeQueue, DATA_FILE)));
-    this.#add("MiB of the router's data.mdb", fileSizeOf(join(routerQueue, DATA_FILE)));
-    if (Date.now() - this.#latencyMs >= LATENCY_MS) this.#takeLatencies();
-  }
-
-  /** One point for all that was timed since the last one: single latencies say more about faults than about growth. */
-  #takeLatencies(): void {
-    const sorted = this.#latencies.sort((a, b) => a - b);
-    this.#latencies = [];
-    this.#latencyMs = Date.now();
-    if (sorted.length === 0) return;
-    const at = (share: number): number => sorted[Math.floor(share * sorted.length)]!;
-    this.#add(`ms from a record to its ack, median of ${LATENCY_MS / 1_000} s`, at(0.5));
-    this.#add(`ms from a record to its ack, 99 % of ${LATENCY_MS / 1_000} s`, at(0.99));
-  }
-
-  #add(name: string, value: number): void {
-    const series = this.#series.get(name) ?? new Series(name);
-    this.#series.set(name, series);
-    series.add(Date.now() - this.#startMs, value);
   }
 }

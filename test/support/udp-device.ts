@@ -8,6 +8,7 @@
 import { createHmac } from 'node:crypto';
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
+import { isIPv6 } from 'node:net';
 import { binaryRecord } from './device-socket.js';
 
 export interface UdpRecord {
@@ -52,9 +53,11 @@ export class UdpDevice {
   readonly errors: UdpError[] = [];
   sentBytes = 0;
   receivedBytes = 0;
+  /** Given to the socket, and not to the network yet. */
+  unsentDatagrams = 0;
   /** Called for each seq that is acked. */
   onAcked: (seq: number) => void = () => undefined;
-  readonly #socket: Socket = createSocket('udp4');
+  readonly #socket: Socket;
 
   private constructor(
     readonly port: number,
@@ -62,14 +65,22 @@ export class UdpDevice {
     private readonly key: string,
     /** Says of each datagram, in either direction, whether the network loses it. */
     private readonly isLost: () => boolean,
+    private readonly host: string,
   ) {
+    this.#socket = createSocket(isIPv6(host) ? 'udp6' : 'udp4');
     this.#socket.on('message', (bytes) => this.#receive(bytes));
   }
 
   /** @param key its token; '' where the edge has no secret */
-  static async open(port: number, id: string, key = '', isLost = (): boolean => false): Promise<UdpDevice> {
-    const device = new UdpDevice(port, id, key, isLost);
-    device.#socket.bind(0, '127.0.0.1');
+  static async open(
+    port: number,
+    id: string,
+    key = '',
+    isLost = (): boolean => false,
+    host = '127.0.0.1',
+  ): Promise<UdpDevice> {
+    const device = new UdpDevice(port, id, key, isLost, host);
+    device.#socket.bind(0, host);
     await once(device.#socket, 'listening');
     return device;
   }
@@ -82,7 +93,10 @@ export class UdpDevice {
 
   sendBytes(bytes: Uint8Array): void {
     this.sentBytes += bytes.length;
-    if (!this.isLost()) this.#socket.send(bytes, this.port, '127.0.0.1');
+    if (this.isLost()) return;
+    this.unsentDatagrams++;
+    // What cannot be sent is lost, as on any network.
+    this.#socket.send(bytes, this.port, this.host, () => this.unsentDatagrams--);
   }
 
   async close(): Promise<void> {

@@ -19,6 +19,7 @@
  * An ack has 41 bytes and the id, the shortest datagram with a record 46 and the id: what is sent is less than what came.
  */
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import { MAX_DEVICE_ID_BYTES } from '../../../shared/batch.js';
 import { DEVICE_ID } from '../admission.js';
 import { FRAME_HEADER_BYTES } from '../binary-frames.js';
 import type { RecordErrorCode } from '../session.js';
@@ -31,7 +32,12 @@ const ACK_MAGIC = 0x31414648; // "HFA1"
 const ERROR_MAGIC = 0x31454648; // "HFE1"
 const ID_AT = 5;
 const HMAC_BYTES = 16;
+const ACK_BODY_BYTES = 20;
+const ERROR_BODY_BYTES = 9;
 const MIN_RECORD_BYTES = FRAME_HEADER_BYTES + 1;
+
+/** The longest that is sent: an ack to a device whose id is as long as it may be. */
+export const MAX_ANSWER_BYTES = ID_AT + MAX_DEVICE_ID_BYTES + ACK_BODY_BYTES + HMAC_BYTES;
 
 /** The codes of errors by their number in a datagram. */
 export const ERROR_CODES: readonly RecordErrorCode[] = [
@@ -79,7 +85,7 @@ export interface Known {
 }
 
 export function encodeAck(idBytes: Buffer, { first, last, bitmap }: Known, key: string): Buffer {
-  const bytes = begin(ACK_MAGIC, idBytes, 20);
+  const bytes = begin(ACK_MAGIC, idBytes, ACK_BODY_BYTES);
   const at = ID_AT + idBytes.length;
   bytes.writeDoubleLE(first, at);
   bytes.writeDoubleLE(last, at + 8);
@@ -89,7 +95,7 @@ export function encodeAck(idBytes: Buffer, { first, last, bitmap }: Known, key: 
 
 /** @param seq 0 where it could not be read */
 export function encodeError(idBytes: Buffer, seq: number, code: RecordErrorCode, key: string): Buffer {
-  const bytes = begin(ERROR_MAGIC, idBytes, 9);
+  const bytes = begin(ERROR_MAGIC, idBytes, ERROR_BODY_BYTES);
   const at = ID_AT + idBytes.length;
   bytes.writeDoubleLE(seq, at);
   bytes[at + 8] = ERROR_CODES.indexOf(code);

@@ -10,13 +10,8 @@ import { readBinaryFrame, type BinaryLimits } from '../binary-frames.js';
 import type { Ingest } from '../ingest.js';
 import { DeviceSession, type RecordErrorCode, type Replies, type Share } from '../session.js';
 import { encodeAck, encodeError } from './datagram.js';
+import type { Source } from './socket.js';
 import { Window } from './window.js';
-
-/** Where a datagram came from, and where its answer goes. */
-export interface Source {
-  readonly address: string;
-  readonly port: number;
-}
 
 /** What a device needs of its endpoint. */
 export interface Outlet {
@@ -42,9 +37,12 @@ const TIME_BEFORE_PAYLOAD_BYTES = 8;
 export class UdpDevice implements Replies {
   readonly #window = new Window();
   #session: DeviceSession;
-  #source: Source | undefined;
+  /** Where its newest datagram came from, and where its answers go. */
+  #source: Source = Buffer.alloc(0);
   /** In the order of their commits. */
   #pending: Taken[] = [];
+  /** The greatest seq of what waits for a commit: what is greater is new without a look. */
+  #pendingThrough = 0;
   #firstError: { readonly code: RecordErrorCode; readonly seq: number } | undefined;
 
   constructor(
@@ -63,13 +61,15 @@ export class UdpDevice implements Replies {
 
   /**
    * Takes the records of a genuine datagram.
-   * @param records valid during the call
+   * @param records and
+   * @param source are valid during the call
    * @returns false where there was no room for one
    */
   receive(records: Buffer, source: Source, limits: BinaryLimits, receivedMs: number, ingest: Ingest): boolean {
     const session = this.#session;
     if (!session.isTaking) return false;
-    this.#source = source;
+    if (this.#source.length !== source.length) this.#source = Buffer.alloc(source.length);
+    this.#source.set(source);
     this.#firstError = undefined;
     // Seqs rise within a datagram; datagrams overtake each other.
     session.lastSeq = 0;
@@ -89,6 +89,11 @@ export class UdpDevice implements Replies {
         resent++;
         return true;
       }
+      if (this.#isPending(seq, timeMs)) {
+        // Its commit will be acked.
+        this.outlet.onResent();
+        return true;
+      }
       room.isThere = ingest.take(session, kind, seq, timeMs, receivedMs, records, start, end);
       if (!room.isThere) return false;
       this.#wait(session.share!, seq, timeMs);
@@ -106,6 +111,7 @@ export class UdpDevice implements Replies {
 
   ack(): void {
     const { seqs, times } = this.#pending.shift()!;
+    if (!this.isWaiting) this.#pendingThrough = 0;
     for (const [index, seq] of seqs.entries()) this.#window.note(seq, times[index]!);
     this.#sendAck();
     if (!this.isWaiting) this.outlet.onSettled();
@@ -121,6 +127,7 @@ export class UdpDevice implements Replies {
     this.#session = new DeviceSession(this.id, this);
     if (!this.isWaiting) return;
     this.#pending = [];
+    this.#pendingThrough = 0;
     this.outlet.onSettled();
   }
 
@@ -132,16 +139,23 @@ export class UdpDevice implements Replies {
     }
     taken.seqs.push(seq);
     taken.times.push(timeMs);
+    this.#pendingThrough = Math.max(this.#pendingThrough, seq);
+  }
+
+  /** True for a record that came before, with the same time, and waits for its commit: a commit can take longer than a device waits. */
+  #isPending(seq: number, timeMs: number): boolean {
+    if (seq > this.#pendingThrough) return false;
+    return this.#pending.some(({ seqs, times }) => times[seqs.lastIndexOf(seq)] === timeMs);
   }
 
   #sendAck(): void {
     const { known } = this.#window;
-    if (known === undefined || this.#source === undefined) return;
+    if (known === undefined) return;
     this.outlet.send('ack', encodeAck(this.#session.idBytes, known, this.key), this.#source);
   }
 
   #sendError(): void {
-    if (this.#firstError === undefined || this.#source === undefined) return;
+    if (this.#firstError === undefined) return;
     const { code, seq } = this.#firstError;
     this.outlet.send('error', encodeError(this.#session.idBytes, seq, code, this.key), this.#source);
   }

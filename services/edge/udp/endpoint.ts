@@ -6,12 +6,10 @@
  * so that a forged source address gains nobody anything. A datagram that is captured and sent again stores nothing twice: its
  * records carry seq and time, with which the table's key finds them, until retention has dropped the day that they were in.
  *
- * Node reads one datagram a system call; a long burst waits in the kernel's buffer, which is asked for large (the kernel
- * gives no more than net.core.rmem_max) and drops what does not fit: those are not acked, and come again.
+ * Datagrams are read and answered many at once (socket.ts). A long burst waits in the kernel's buffer, which is asked for
+ * large (the kernel gives no more than net.core.rmem_max) and drops what does not fit: that is counted, is not acked, and
+ * comes again.
  */
-import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
-import { once } from 'node:events';
-import { isIPv6 } from 'node:net';
 import type { Address } from '../../../shared/config.js';
 import { HoldfastError, messageOf } from '../../../shared/errors.js';
 import type { Part } from '../../../shared/lifecycle.js';
@@ -20,24 +18,29 @@ import type { BinaryLimits } from '../binary-frames.js';
 import type { Ingest } from '../ingest.js';
 import type { EdgeMetrics } from '../metrics.js';
 import { TurnClock } from '../turn-clock.js';
-import { isGenuine, readDatagram } from './datagram.js';
+import { isGenuine, MAX_ANSWER_BYTES, MAX_DATAGRAM_BYTES, readDatagram } from './datagram.js';
 import { UdpDevice, type Outlet } from './device.js';
 import { UdpDevices } from './devices.js';
 import type { Refusal, UdpMetrics } from './metrics.js';
+import { createDatagramSocket, portOf, type Datagrams, type DatagramSocket, type Source } from './socket.js';
 
 export interface UdpOptions extends BinaryLimits {
   readonly deviceSecret: string | undefined;
   readonly udpDevices: number;
 }
 
-const RECEIVE_BUFFER_BYTES = 8 * 1024 * 1024;
+const SOCKET = {
+  receiveBufferBytes: 8 * 1024 * 1024,
+  receivedBytes: MAX_DATAGRAM_BYTES,
+  sentBytes: MAX_ANSWER_BYTES,
+} as const;
 
 export class UdpEndpoint implements Part {
   readonly name = 'UDP endpoint';
   readonly #clock = new TurnClock();
   readonly #devices: UdpDevices;
-  readonly #socket: Socket;
   readonly #outlet: Outlet;
+  #socket: DatagramSocket | undefined;
   #stopping = false;
   #settled: (() => void) | undefined;
 
@@ -50,12 +53,10 @@ export class UdpEndpoint implements Part {
     private readonly onFailure: (error: unknown) => void,
   ) {
     this.#devices = new UdpDevices(options.udpDevices);
-    const type = isIPv6(address.host) ? 'udp6' : 'udp4';
-    this.#socket = createSocket({ type, recvBufferSize: RECEIVE_BUFFER_BYTES });
     this.#outlet = {
       send: (datagramType, bytes, to) => {
         this.metrics.sent.inc({ type: datagramType });
-        this.#socket.send(bytes, to.port, to.address, this.#onSent);
+        this.#socket!.send(bytes, to);
       },
       onError: (code) => edgeMetrics.rejected.inc({ reason: code }),
       onResent: () => this.metrics.resent.inc(),
@@ -66,37 +67,43 @@ export class UdpEndpoint implements Part {
   /** @throws HoldfastError listen_failed */
   async start(): Promise<void> {
     const { host, port } = this.address;
-    const listening = once(this.#socket, 'listening');
-    this.#socket.bind({ address: host, port, exclusive: true });
     try {
-      await listening;
+      const socket = await createDatagramSocket(SOCKET, {
+        onDatagrams: (datagrams) => this.#receive(datagrams),
+        onUnsent: (count) => this.metrics.unsent.inc(count),
+        onFailure: this.onFailure,
+      });
+      this.#socket = socket;
+      await socket.open(this.address);
+      if (socket.dropped() !== undefined) this.metrics.showDropped(() => socket.dropped());
     } catch (error) {
-      throw new HoldfastError('listen_failed', `cannot receive on ${host}:${port}/udp: ${messageOf(error)}`, true);
+      const problem = `cannot receive on ${host}:${port}/udp: ${messageOf(error)}`;
+      throw new HoldfastError('listen_failed', `${problem}; set EDGE_UDP_LISTEN to where it can, or off`, true, error);
     }
-    this.#socket.on('error', this.onFailure);
-    this.#socket.on('message', (bytes, source) => this.#receive(bytes, source));
   }
 
   /** Takes nothing more, and sends the acks of what was taken. */
   async stop(): Promise<void> {
     this.#stopping = true;
     while (this.#devices.isWaiting) await new Promise<void>((resolve) => (this.#settled = resolve));
-    const closed = once(this.#socket, 'close');
-    this.#socket.close();
-    await closed;
+    await this.#socket?.close();
   }
 
-  #receive(bytes: Buffer, source: RemoteInfo): void {
-    this.metrics.received.inc();
-    const reason = this.#refusal(bytes, source);
-    if (reason !== undefined) this.metrics.refused.inc({ reason });
+  #receive(datagrams: Datagrams): void {
+    const { count } = datagrams;
+    this.metrics.reads.inc();
+    this.metrics.received.inc(count);
+    for (let index = 0; index < count; index++) {
+      const reason = this.#refusal(datagrams.bytes(index), datagrams.source(index));
+      if (reason !== undefined) this.metrics.refused.inc({ reason });
+    }
   }
 
   /** Takes what can be taken. @returns why nothing was, or not all */
-  #refusal(bytes: Buffer, source: RemoteInfo): Refusal | undefined {
+  #refusal(bytes: Buffer, source: Source): Refusal | undefined {
     if (this.#stopping) return 'stopping';
     // Nobody can be answered at port 0.
-    const datagram = source.port === 0 ? 'malformed' : readDatagram(bytes);
+    const datagram = portOf(source) === 0 ? 'malformed' : readDatagram(bytes);
     if (typeof datagram === 'string') return datagram;
     const { deviceId, recordsAt, hmacAt } = datagram;
     const known = this.#devices.get(deviceId);
@@ -112,8 +119,4 @@ export class UdpEndpoint implements Part {
     const { deviceSecret } = this.options;
     return deviceSecret === undefined ? '' : deviceToken(deviceSecret, deviceId);
   }
-
-  readonly #onSent = (error: Error | null): void => {
-    if (error !== null) this.metrics.unsent.inc();
-  };
 }

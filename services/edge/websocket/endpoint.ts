@@ -3,7 +3,13 @@
  *
  * A device whose replies pile up unread is closed. Headers and messages are only read inside their callbacks.
  */
-import type { HttpRequest, HttpResponse, TemplatedApp, us_socket_context_t } from '../../../shared/uws.js';
+import {
+  dataOf,
+  type HttpRequest,
+  type HttpResponse,
+  type TemplatedApp,
+  type us_socket_context_t,
+} from '../../../shared/uws.js';
 import type { Admission } from '../admission.js';
 import { readBinaryFrame, type BinaryLimits } from '../binary-frames.js';
 import type { Downlink } from '../downlink.js';
@@ -50,7 +56,7 @@ export class WebSocketEndpoint implements Routes, Requests {
       sendPingsAutomatically: true,
       upgrade: (response, request, context) => this.#upgrade(response, request, context),
       open: (socket) => this.#open(socket),
-      message: (socket, message, isBinary) => this.#message(socket.getUserData().connection, message, isBinary),
+      message: (socket, message, isBinary) => this.#message(dataOf(socket).connection, message, isBinary),
       close: (socket) => this.#close(socket.getUserData().connection),
     });
   }
