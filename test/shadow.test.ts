@@ -211,6 +211,21 @@ void test('Redis away for a while: shadow waits, catches up, loses nothing', asy
   t.ok(shadow.running, 'shadow has not ended meanwhile');
 });
 
+void test('Redis away while shadow starts: shadow waits, and is ready once Redis is there', async (t) => {
+  const redis = await startRedis(t);
+  const pipeline = await ShadowPipeline.start(t, { redisUrl: redis.url });
+  const { client, shadow } = pipeline;
+  await shadow.end();
+  await redis.kill();
+  shadow.spawn();
+  await until(async () => (await shadow.waitingFor())?.includes('store') === true);
+  t.equal((await client.update('early', { state: { desired: { a: 1 } } })).status, 503);
+  await redis.restart();
+  await shadow.untilReady();
+  t.equal((await client.update('early', { state: { desired: { a: 1 } } })).status, 200);
+  t.ok(shadow.running, 'shadow has not ended meanwhile');
+});
+
 void test('Redis that loses its last second gets it again', async (t) => {
   const redis = await startRedis(t);
   const pipeline = await ShadowPipeline.start(t, { redisUrl: redis.url, environment: { SHADOW_FLUSH: '20ms' } });

@@ -197,7 +197,7 @@ void test('a store is opened when Redis comes, and not before', async (t) => {
   t.equal(store.ready, false);
   await t.rejects(store.open(), { ...AWAY, message: /ECONNREFUSED/ });
   await t.rejects(store.open(), AWAY);
-  await t.rejects(store.load(['a']), { code: 'store', retry: false, message: /is not open/ });
+  for (const call of callsOf(store)) await t.rejects(call(), { ...AWAY, message: /ECONNREFUSED/ });
   await redis.restart();
   await until(async () => {
     await store.open().catch(() => undefined);

@@ -51,6 +51,8 @@ export class RedisStore implements Store {
   #lastNumber = 0;
   #confirmedNumber = 0;
   #fenced: HoldfastError | undefined;
+  /** Why the store is not open yet, where opening it is worth another try. */
+  #away: HoldfastError | undefined;
 
   constructor({ urls, shard, unsafeMs, log, clientName, timeoutMs = TIMEOUT_MS }: RedisOptions) {
     this.#shadowName = `holdfast-shadow-${encodeURIComponent(shard)}`;
@@ -72,17 +74,14 @@ export class RedisStore implements Store {
   /** @throws HoldfastError store: with retry while Redis is away, without where its keys are not a store's */
   open(): Promise<void> {
     return this.#turns.run(async () => {
-      await this.#connection.connect();
-      const token = randomUUID();
-      const obstacle = await this.#connection.runScript('opening the store', OPEN, this.#keys, [token]);
-      if (obstacle !== '') {
-        const message = `the store in Redis cannot be opened: ${String(obstacle)}; move that key away, or set SHADOW_SHARD`;
-        throw new HoldfastError('store', message, false);
+      try {
+        await this.#open();
+        this.#away = undefined;
+      } catch (error) {
+        // Whoever asks before Redis is there is told to try again, as when it goes later.
+        if (error instanceof HoldfastError && error.retry) this.#away = error;
+        throw error;
       }
-      this.#token = token;
-      this.#lastNumber = 0;
-      this.#confirmedNumber = 0;
-      this.#fenced = undefined;
     });
   }
 
@@ -138,8 +137,23 @@ export class RedisStore implements Store {
   close(): Promise<void> {
     return this.#turns.run(async () => {
       this.#token = undefined;
+      this.#away = undefined;
       await this.#connection.close();
     });
+  }
+
+  async #open(): Promise<void> {
+    await this.#connection.connect();
+    const token = randomUUID();
+    const obstacle = await this.#connection.runScript('opening the store', OPEN, this.#keys, [token]);
+    if (obstacle !== '') {
+      const message = `the store in Redis cannot be opened: ${String(obstacle)}; move that key away, or set SHADOW_SHARD`;
+      throw new HoldfastError('store', message, false);
+    }
+    this.#token = token;
+    this.#lastNumber = 0;
+    this.#confirmedNumber = 0;
+    this.#fenced = undefined;
   }
 
   async #write(change: Change): Promise<void> {
@@ -191,7 +205,7 @@ export class RedisStore implements Store {
   /** @returns the writer's token */
   #assertOpen(): string {
     if (this.#token !== undefined) return this.#token;
-    throw new HoldfastError('store', 'the store in Redis is not open', false);
+    throw this.#away ?? new HoldfastError('store', 'the store in Redis is not open', false);
   }
 }
 
