@@ -38,9 +38,9 @@ export class Positions {
       const position = await session.within(TIMEOUT_MS, this.#readOrCreate(session, queueId));
       if (comparePositions(cursor, position) > 0) {
         const at = { queueId, cursor: formatPosition(cursor), stored: formatPosition(position) };
-        this.options.log.error(
+        this.options.log.warn(
           at,
-          'the router has popped what this database does not have: was it restored or replaced?',
+          'this database is behind what it had acked (rewound, restored or replaced): what the router retains is read again',
         );
       }
       if (!this.#known.has(queueId)) this.#known.set(queueId, position);
