@@ -218,11 +218,15 @@ void test('Redis away while shadow starts: shadow waits, and is ready once Redis
   await shadow.end();
   await redis.kill();
   shadow.spawn();
-  await until(async () => (await shadow.waitingFor())?.includes('store') === true);
-  t.equal((await client.update('early', { state: { desired: { a: 1 } } })).status, 503);
+  const update = (): Promise<number> =>
+    client.update('early', { state: { desired: { a: 1 } } }).then(({ status }) => status);
+  // Until it listens nobody answers; a shadow that has ended never will.
+  await until(() => update().then(Boolean, () => false));
+  t.equal(await update(), 503);
+  t.ok((await shadow.waitingFor())?.includes('store'));
   await redis.restart();
   await shadow.untilReady();
-  t.equal((await client.update('early', { state: { desired: { a: 1 } } })).status, 200);
+  t.equal(await update(), 200);
   t.ok(shadow.running, 'shadow has not ended meanwhile');
 });
 
