@@ -95,9 +95,10 @@ void test('a writer keeps still for nobody who does not have its key, which only
     const welcome: Buffer[] = [];
     visitor.on('data', (chunk) => welcome.push(chunk));
     visitor.on('error', () => undefined);
+    const closed = new Promise((resolve) => visitor.once('close', resolve));
     visitor.write(shown);
     await queue.removePosition('none');
-    await once(visitor, 'close');
+    await closed;
     t.same(welcome, []);
   }
 });
