@@ -8,7 +8,7 @@
  */
 
 /** From so many records a group is a crowd: fewer in flight than that are never made to wait. */
-const CROWD_RECORDS = 128;
+const CROWD_RECORDS = 96;
 /** From the start of a crowd's commit to that of the next, at least. */
 const APART_MS = 3;
 
