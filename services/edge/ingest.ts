@@ -2,12 +2,10 @@
  * The ingest: every protocol's records enter here, are committed in groups, and are acked after the commit.
  *
  * Records are written straight into a batch buffer. While one commit is under way the records that arrive form the next
- * group, so a commit's cost is shared by however many came; in a crowd commits also keep apart (commit-pace.ts). A group may be
- * several batches; they are one transaction.
+ * group, so a commit's cost is shared by however many came. A group may be several batches; they are one transaction.
  * Nothing is acked before its transaction is on disk; what the queue refuses is never acked and its sessions end for want
  * of room, so that the devices come back later with the same records.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { BatchBuilder, Kind, RECORD_HEADER_BYTES } from '../../shared/batch.js';
 import { HoldfastError } from '../../shared/errors.js';
 import type { Part } from '../../shared/lifecycle.js';
@@ -16,7 +14,6 @@ import { StateLog } from '../../shared/state-log.js';
 import type { Queue } from '../../shared/queue/queue.js';
 import type { EdgeMetrics } from './metrics.js';
 import { FRAME_HEADER_BYTES } from './binary-frames.js';
-import { pauseMs } from './commit-pace.js';
 import { MAX_TIME_MS } from './record-rules.js';
 import type { DeviceSession, Ending, Room, Share } from './session.js';
 
@@ -202,13 +199,7 @@ export class Ingest implements Part {
   async #commitAll(): Promise<void> {
     // The first group is what this turn of the event loop brings.
     await new Promise(setImmediate);
-    while (this.#group.records > 0) {
-      const group = this.#takeGroup();
-      const startedMs = performance.now();
-      await this.#commitGroup(group);
-      const pause = pauseMs(group.records, performance.now() - startedMs);
-      if (pause > 0) await sleep(pause);
-    }
+    while (this.#group.records > 0) await this.#commitGroup(this.#takeGroup());
     this.#commit = undefined;
   }
 
