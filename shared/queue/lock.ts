@@ -77,8 +77,8 @@ export class Lock {
 
   /** Says who keeps still for visitors that show the key, which is kept from here on; those who came before come again. */
   welcome(host: Host): void {
-    this.#host = host;
     this.#visitorKey = keepVisitorKey(this.directory);
+    this.#host = host;
   }
 
   release(): void {

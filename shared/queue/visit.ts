@@ -4,7 +4,8 @@
  * LMDB, as lmdb-js has it (3.5.6), writes what it takes for the last transaction's number into the memory that all processes
  * share whenever a file is opened (mdb_env_open2), also for reading only. A commit of another process in that moment is forgotten
  * there: the next one builds on what was before it, and an acked batch is gone. So a visitor asks the writer, through its lock,
- * and with the key that lies in the queue's directory, to commit nothing while it opens; and where there is no writer it takes the lock itself. Reading later needs nothing of this.
+ * and with the key that lies in the queue's directory, to commit nothing while it opens; and where there is no writer it takes
+ * the lock itself. Reading later needs nothing of this.
  *
  * The test opens a queue slowly beside a writer, again and again, and finds every batch.
  */
