@@ -115,9 +115,8 @@ export class BatchBuilder {
     const total = RECORD_HEADER_BYTES + idLength + payloadBytes;
     const view = this.#view;
     view.setUint32(at, total - 4, true);
-    view.setUint8(at + 4, kind);
-    view.setUint8(at + 5, idLength);
-    view.setUint16(at + 6, 0, true);
+    // With the flags, which are 0.
+    view.setUint32(at + 4, kind | (idLength << 8), true);
     view.setFloat64(at + 8, seq, true);
     view.setFloat64(at + 16, timeMs, true);
     view.setFloat64(at + 24, receivedMs, true);

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { DATA_FILE } from '../../shared/queue/store.js';
 import type { Pipeline, PipelineService } from '../support/pipeline.js';
 import type { Fleet } from './fleet.js';
+import { mallocUse } from './malloc-watch.js';
 import { descriptorsOf, fileSizeOf, memoryOf, Series, type Reduction } from './samples.js';
 
 /** Samples of a soak; no closer than the least ms and no further apart than the most. */
@@ -24,6 +25,7 @@ export class SoakSampler {
     private readonly pipeline: Pipeline,
     private readonly fleet: Fleet,
     private readonly lengthMs: number,
+    private readonly mallocDirectory: string,
   ) {
     const sampleMs = Math.min(MOST_MS, Math.max(LEAST_MS, lengthMs / SAMPLES));
     this.#latencyMs = 12 * sampleMs;
@@ -60,6 +62,9 @@ export class SoakSampler {
       const used = (await this.#metric(name, 'holdfast_nodejs_heap_size_used_bytes')) / 2 ** 20;
       this.#add(`MiB in use in V8's heap of the ${name}, least of 5 min`, used, 'least');
       this.#add(`MiB of memory of the ${name} beside V8's heap`, anonymous - heap);
+      const malloc = mallocUse(this.mallocDirectory, services[name].pid);
+      this.#add(`MiB that malloc has given out in the ${name}, least of 5 min`, malloc.givenOut, 'least');
+      this.#add(`MiB that malloc holds for the ${name}`, malloc.held);
       this.#add(`MiB of files that the ${name} has mapped`, files);
       this.#add(`file descriptors of the ${name}`, descriptorsOf(services[name].pid));
     }

@@ -22,5 +22,5 @@ void test('under load and faults nothing acked is lost or doubled', async (t) =>
   t.same(outcome.lines, []);
   t.equal(outcome.tries, 2);
   // Where the machine is slow no record that is timed may have been acked yet: then there is no latency.
-  t.ok(rows.length >= 19, 'everything that must not grow was looked at');
+  t.ok(rows.length >= 25, 'everything that must not grow was looked at');
 });

@@ -3,7 +3,9 @@
  * meanwhile. What it keeps of a run is a byte a record, samples every few seconds, and the positions of every 20 ms.
  */
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { drained } from '../support/crash-run.js';
 import { Pipeline, type PipelineService } from '../support/pipeline.js';
@@ -15,6 +17,7 @@ import { checkRoom } from './disk-need.js';
 import { Fleet } from './fleet.js';
 import type { Findings } from './history/findings.js';
 import { PositionWatch } from './history/positions.js';
+import { mallocWatchEnvironment } from './malloc-watch.js';
 import { outcomeOf, stopwatch } from './outcome.js';
 import { scheduleOf, type Scheduled } from './schedule.js';
 import type { SoakResult } from './soak-report.js';
@@ -44,10 +47,12 @@ export async function soak(options: SoakOptions, say: (line: string) => void): P
     story.push(line);
     say(line);
   };
-  const pipeline = await Pipeline.start({ environment: { ROUTER_RETAIN: '64MiB' } });
+  const mallocDirectory = await mkdtemp(join(tmpdir(), 'holdfast-malloc-'));
+  const environment = { ROUTER_RETAIN: '64MiB', ...mallocWatchEnvironment(mallocDirectory) };
+  const pipeline = await Pipeline.start({ environment });
   const fleet = new Fleet(pipeline.edgeUrl, options.devices, { prefix: 'soak', reportEvery: 20 });
   try {
-    const run = soakIn(pipeline, fleet, options, tell);
+    const run = soakIn(pipeline, fleet, options, mallocDirectory, tell);
     const { signal } = options;
     run.catch(() => undefined);
     if (signal !== undefined) await Promise.race([run, brokenOff(signal)]);
@@ -56,6 +61,7 @@ export async function soak(options: SoakOptions, say: (line: string) => void): P
     await fleet.close();
     fleet.history.close();
     await pipeline.stop();
+    await rm(mallocDirectory, { recursive: true, force: true });
   }
 }
 
@@ -68,6 +74,7 @@ async function soakIn(
   pipeline: Pipeline,
   fleet: Fleet,
   options: SoakOptions,
+  mallocDirectory: string,
   tell: (line: string) => void,
 ): Promise<Omit<SoakResult, 'story'>> {
   const recordsPerSecond = options.recordsPerSecond ?? (await halfOfCapacity(pipeline, fleet, options, tell));
@@ -75,7 +82,7 @@ async function soakIn(
   fleet.recordsPerSecond = recordsPerSecond;
   tell(`the soak sends ${recordsPerSecond} records/s`);
   const watch = await PositionWatch.start(pipeline.edgeQueue, pipeline.routerQueue, pipeline.databaseUrl);
-  const sampler = new SoakSampler(pipeline, fleet, options.lengthMs);
+  const sampler = new SoakSampler(pipeline, fleet, options.lengthMs, mallocDirectory);
   const recoverySeconds = await fleet.during(meetAll(pipeline, options, tell));
   await sampler.stop();
   await within(
