@@ -58,8 +58,10 @@ export function readConfig<F extends Fields>(
   environment: Environment = process.env,
 ): Config<F> {
   const problems: string[] = [];
-  const values: Record<string, unknown> = {};
-  for (const [name, field] of Object.entries(fields)) values[name] = readField(field, environment, problems);
+  // Not by adding key after key: V8 makes a dictionary of that, and services look at their options for every record.
+  const values = Object.fromEntries(
+    Object.entries(fields).map(([name, field]) => [name, readField(field, environment, problems)]),
+  );
   const known = new Set(Object.values(fields).map((field) => field.key));
   for (const key of Object.keys(environment)) {
     if (key.startsWith(`${prefix}_`) && !known.has(key) && !SERVICE_LINK.test(key)) {

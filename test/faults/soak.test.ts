@@ -18,9 +18,16 @@ void test('the same seed gives the same schedule, and another seed another', (t)
 
 void test('under load and faults nothing acked is lost or doubled', async (t) => {
   const options = { lengthMs: 5_000, intervalMs: 2_000, seed: SEED, devices: 10, calibrateMs: 3_000 };
-  const { outcome, rows } = await soak(options, () => undefined);
+  const { outcome, rows, series } = await soak(options, () => undefined);
   t.same(outcome.lines, []);
   t.equal(outcome.tries, 2);
   // Where the machine is slow no record that is timed may have been acked yet: then there is no latency.
   t.ok(rows.length >= 25, 'everything that must not grow was looked at');
+  for (const name of ['edge', 'router', 'storage']) {
+    const { points } = series.get(`MiB that malloc has given out in the ${name}, least of 5 min`)!;
+    t.ok(
+      points.length > 0 && points.every(({ value }) => value > 1),
+      `malloc in the ${name} tells what it has given out`,
+    );
+  }
 });
