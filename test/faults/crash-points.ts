@@ -87,7 +87,7 @@ async function meetPoint(line: Line, fleet: Fleet, points: CrashPoints, n: numbe
   const own = line.services[points.service];
   const service = points.part === 'opening' ? await open(line, points, n) : own;
   const injector = points.part === 'running' ? await Injector.attach(own.pid, injectionOf(line, points, n)) : undefined;
-  const work = takeRecords(line, fleet);
+  const work = takeRecords(line, fleet, points.service);
   work.catch(() => undefined);
   const ending = new AbortController();
   const ended = endOf(service, ending.signal);
@@ -115,13 +115,17 @@ async function open(line: Line, points: CrashPoints, n: number): Promise<Service
   return service;
 }
 
-/** Devices have sent and were acked, and the router holds it. */
-async function takeRecords(line: Line, fleet: Fleet): Promise<void> {
+/** Devices have sent and were acked, and the router holds it. Every turn is a commit at least of the service that is tried. */
+async function takeRecords(line: Line, fleet: Fleet, service: LineService): Promise<void> {
   for (let turn = 0; turn < TURNS; turn++) {
     fleet.send(TURN_RECORDS);
     await fleet.flushed();
+    if (service === 'router') await forwarded(line);
   }
-  const { edge } = line.services;
+  await forwarded(line);
+}
+
+async function forwarded({ services: { edge } }: Line): Promise<void> {
   await until(async () => (await edge.metric('holdfast_queue_records').catch(() => Number.NaN)) === 0);
 }
 

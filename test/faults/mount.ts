@@ -1,6 +1,6 @@
 /** Small file systems of a test's own: a tmpfs, or an ext4 in a file. Only root may mount; others skip. */
 import { spawnSync } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
+import { closeSync, copyFileSync, mkdirSync, mkdtempSync, openSync, rmSync, statfsSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -77,13 +77,17 @@ export class Mount {
     run('mount', '-o', 'remount,abort', this.path);
   }
 
-  /** An ext4 that was aborted is checked and mounted again; nobody may have files open there. */
+  /**
+   * An ext4 that was aborted is checked and mounted again; nobody may have files open there. As a copy: whoever has made a mount
+   * namespace meanwhile still has the old one mounted, and mounting its image again would be that one, still read-only.
+   */
   repair(): void {
     run('umount', this.path);
+    copyFileSync(this.#image, this.#repaired);
     // 1: errors were corrected.
-    const { status, stderr } = spawnSync('e2fsck', ['-f', '-y', this.#image], { encoding: 'utf8' });
+    const { status, stderr } = spawnSync('e2fsck', ['-f', '-y', this.#repaired], { encoding: 'utf8' });
     if (status === null || status > 1) throw new Error(`e2fsck ended with ${status}: ${stderr}`);
-    run('mount', '-o', 'loop', this.#image, this.path);
+    run('mount', '-o', 'loop', this.#repaired, this.path);
   }
 
   /** Unmounts it; what was there is gone. */
@@ -94,6 +98,10 @@ export class Mount {
 
   get #image(): string {
     return join(this.directory, `image.${this.kind}`);
+  }
+
+  get #repaired(): string {
+    return `${this.#image}.repaired`;
   }
 
   get #filler(): string {
