@@ -24,7 +24,7 @@ export const MAX_PAYLOAD_BYTES = MAX_BATCH_BYTES - BATCH_HEADER_BYTES - RECORD_H
 
 const MAGIC = 0x31424648; // "HFB1"
 
-// Looking it up, and the length of an array that is known, for every record costs as much as copying the record.
+// Looked up once: V8 keeps the methods of typed arrays in a dictionary, and calls out of compiled code to look there.
 // eslint-disable-next-line @typescript-eslint/unbound-method -- it is called with its array
 const setBytes = Uint8Array.prototype.set;
 
