@@ -77,6 +77,11 @@ function sessionNicenessOf(pid: number): number | undefined {
   return session === null ? undefined : Number(session[1]);
 }
 
+/** Of its first thread. */
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
+}
+
 function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
@@ -152,6 +157,8 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
       // Some containers let nobody change it; up says so, and goes on.
       if (session === undefined || up.process.output.includes('the priority of its session stays')) continue;
       t.equal(session, niceness, `the session of ${service}`);
+      if (service === 'postgres')
+        await until(() => childrenOf(pid).every((child) => sessionNicenessOf(child) === niceness));
     }
 
     const [desire, read, reboot, list] = pastedLines(up) as [string, string, string, string];

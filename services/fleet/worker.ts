@@ -14,6 +14,8 @@ import { firstDue, Schedule, startOf } from './schedule.js';
 import { SOURCE_DEVICES } from './sources.js';
 
 const TICK_MS = 5;
+/** Devices that send between two looks for acks. */
+const FLUSH_DEVICES = 16;
 const SAMPLE_MS = 200;
 const CHECK_MS = 1_000;
 
@@ -23,6 +25,9 @@ class Worker {
   readonly #devices: readonly FleetDevice[];
   readonly #schedule: Schedule<FleetDevice>;
   readonly #timers: readonly NodeJS.Timeout[];
+  /** Have records to send. */
+  readonly #due: FleetDevice[] = [];
+  #flushing: NodeJS.Immediate | undefined;
   #makes = true;
   #online = true;
   /** performance.now() of the fleet's start: the schedule goes on evenly where the clock is set. */
@@ -67,6 +72,7 @@ class Worker {
 
   finish(): void {
     for (const timer of this.#timers) clearInterval(timer);
+    clearImmediate(this.#flushing);
     for (const device of this.#devices) device.close();
     const { firstDevice } = this.setup;
     const ledger = makeLedger(this.#devices.map(({ ledger }, index) => [firstDevice + index, ledger] as const));
@@ -80,13 +86,18 @@ class Worker {
       if (this.#online) device.connect(true);
     }
     if (!this.#makes) return;
-    const due: FleetDevice[] = [];
     this.#schedule.run(elapsedMs, (device) => {
       device.produce();
-      due.push(device);
+      this.#due.push(device);
     });
     // Only now: where this process was late, a device's records go in one write, and it catches up.
-    for (const device of due) device.flush();
+    if (this.#flushing === undefined) this.#flush();
+  }
+
+  /** Some devices a turn: an ack that came meanwhile is read now, and not after all that is due has been sent. */
+  #flush(): void {
+    for (const device of this.#due.splice(0, FLUSH_DEVICES)) device.flush();
+    this.#flushing = this.#due.length > 0 ? setImmediate(() => this.#flush()) : undefined;
   }
 
   #check(): void {

@@ -23,7 +23,7 @@ import { HoldfastError, messageOf } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
 import { clearLeftovers } from './postgres-leftovers.js';
 import { ignoreMissing, launchPrefix, runAsFor } from './postgres-user.js';
-import { NICE, yieldSession } from './priority.js';
+import { NICE, yieldSessions } from './priority.js';
 
 export const POSTGRES_PORT = 7332;
 const USER = 'holdfast';
@@ -110,7 +110,7 @@ export class EmbeddedPostgres {
         this.#exit = { code, signal };
         this.#ended(this.#exit);
       });
-      if (this.#child.pid !== undefined) await yieldSession('postgres', this.#child.pid, this.options.log);
+      this.#yieldToAcks(this.#child);
       await this.#untilServing();
       await this.#createDatabase();
     } catch (error) {
@@ -118,6 +118,17 @@ export class EmbeddedPostgres {
       if (this.#child === undefined) this.#ended({ code: null, signal: null });
       await this.stop();
       throw error;
+    }
+  }
+
+  #yieldToAcks(child: Child): void {
+    const { log } = this.options;
+    const gone = new AbortController();
+    child.once('close', () => gone.abort());
+    if (child.pid !== undefined) {
+      yieldSessions('postgres', child.pid, log, gone.signal).catch((error: unknown) => {
+        log.error({ reason: messageOf(error) }, "the priority of PostgreSQL's sessions stays as it is");
+      });
     }
   }
 

@@ -4,9 +4,10 @@
  *
  * Two numbers say so, because Linux has two. Niceness is each thread's, and threads inherit it. Where the kernel groups processes
  * by session (sched_autogroup), niceness counts within a session only, and each child has a session of its own: there
- * the session's own number counts, see sched(7).
+ * the session's own number counts, see sched(7). PostgreSQL gives each of its processes a session of its own as well, at any time:
+ * a COPY would have the edge's share again.
  */
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { messageOf } from '../../shared/errors.js';
 import type { Logger } from '../../shared/log.js';
@@ -20,25 +21,56 @@ export const NICE: readonly string[] = ['nice', '-n', String(BEHIND_ACKS)];
 /** The kernel takes ten such changes a second from everybody who is not root together. */
 const TRIES = 50;
 const RETRY_MS = 110;
+/** Between two looks for a process's new children. */
+const LOOK_MS = 1_000;
 
 /**
  * Puts the session of a process behind those of the edge and of devices. There is no such thing outside Linux and without
  * sched_autogroup; where it is there and may not be changed, as in some containers, a line says so: the process works all the same.
  * @param pid of the session's first process
+ * @returns whether it may be changed
  */
-export async function yieldSession(service: string, pid: number, log: Logger): Promise<void> {
+export async function yieldSession(service: string, pid: number, log: Logger): Promise<boolean> {
   for (let tries = 1; ; tries++) {
     try {
       await writeFile(`/proc/${pid}/autogroup`, String(BEHIND_ACKS), { flag: 'r+' });
-      return;
+      return true;
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
-      if (code === 'ENOENT' || code === 'ESRCH') return;
+      if (code === 'ENOENT' || code === 'ESRCH') return true;
       if (code !== 'EAGAIN' || tries === TRIES) {
         log.info({ service, reason: messageOf(error) }, 'the priority of its session stays as it is');
-        return;
+        return false;
       }
       await sleep(RETRY_MS);
     }
+  }
+}
+
+/**
+ * Does so with a process and with the children that it has and gets, each with a session of its own, until the process is gone.
+ * @param gone aborts when it has ended
+ */
+export async function yieldSessions(service: string, pid: number, log: Logger, gone: AbortSignal): Promise<void> {
+  let before = new Set<number>();
+  let mayChange = await yieldSession(service, pid, log);
+  while (mayChange && !gone.aborted) {
+    const children = await childrenOf(pid);
+    for (const child of children) {
+      if (!before.has(child)) mayChange &&= await yieldSession(service, child, log);
+    }
+    before = new Set(children);
+    await sleep(LOOK_MS, undefined, { ref: false, signal: gone }).catch(() => undefined);
+  }
+}
+
+/** Those of a process's first thread; none where the kernel does not tell. See proc(5). */
+async function childrenOf(pid: number): Promise<number[]> {
+  try {
+    return (await readFile(`/proc/${pid}/task/${pid}/children`, 'latin1')).split(' ').filter(Boolean).map(Number);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT' && code !== 'ESRCH') throw error;
+    return [];
   }
 }
