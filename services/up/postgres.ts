@@ -48,6 +48,9 @@ const SETTINGS: Readonly<Record<string, string>> = {
   // change after each is logged whole. The price is disk (2 GB) and a longer recovery (seconds).
   max_wal_size: '2GB',
   checkpoint_timeout: '15min',
+  // What a COPY writes goes to the disk at once: otherwise the kernel keeps it for half a minute and then writes a GB in a second,
+  // and every fdatasync of the edge waits behind that.
+  backend_flush_after: '1MB',
   // The index pages under ingest stay in memory.
   shared_buffers: '256MB',
   wal_buffers: '16MB',
