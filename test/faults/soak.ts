@@ -48,6 +48,18 @@ export async function soak(options: SoakOptions, say: (line: string) => void): P
     say(line);
   };
   const mallocDirectory = await mkdtemp(join(tmpdir(), 'holdfast-malloc-'));
+  try {
+    return { ...(await soakWith(options, mallocDirectory, tell)), story };
+  } finally {
+    await rm(mallocDirectory, { recursive: true, force: true });
+  }
+}
+
+async function soakWith(
+  options: SoakOptions,
+  mallocDirectory: string,
+  tell: (line: string) => void,
+): Promise<Omit<SoakResult, 'story'>> {
   const environment = { ROUTER_RETAIN: '64MiB', ...mallocWatchEnvironment(mallocDirectory) };
   const pipeline = await Pipeline.start({ environment });
   const fleet = new Fleet(pipeline.edgeUrl, options.devices, { prefix: 'soak', reportEvery: 20 });
@@ -56,12 +68,11 @@ export async function soak(options: SoakOptions, say: (line: string) => void): P
     const { signal } = options;
     run.catch(() => undefined);
     if (signal !== undefined) await Promise.race([run, brokenOff(signal)]);
-    return { ...(await run), story };
+    return await run;
   } finally {
     await fleet.close();
     fleet.history.close();
     await pipeline.stop();
-    await rm(mallocDirectory, { recursive: true, force: true });
   }
 }
 
