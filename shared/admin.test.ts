@@ -1,5 +1,6 @@
 import { connect, createServer } from 'node:net';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { test, type Test } from 'tap';
 import { freePorts } from '../test/support/processes.js';
 import { Admin } from './admin.js';
@@ -35,6 +36,20 @@ void test('readiness says what is missing, until nothing is; health does not car
   waiting.length = 0;
   t.strictSame(await ready(), [200, { ready: true, waiting: [] }]);
   t.equal((await fetch(`${url}/readyz?verbose`)).status, 200);
+});
+
+void test('the number of open files counts every one', async (t) => {
+  if (process.platform !== 'linux') return;
+  const registry = createRegistry('test');
+  const count = async (): Promise<number> => {
+    const text = await registry.getSingleMetricAsString('holdfast_process_open_fds');
+    return Number(/^holdfast_process_open_fds.* (\d+)$/m.exec(text)![1]);
+  };
+  const before = await count();
+  const files = Array.from({ length: 100 }, () => openSync('/dev/null', 'r'));
+  t.equal((await count()) - before, 100);
+  files.forEach((file) => closeSync(file));
+  t.equal(await count(), before);
 });
 
 void test('metrics are in the text format of Prometheus, each with its service', async (t) => {

@@ -1,4 +1,5 @@
 /** Prometheus metrics (prom-client): every name starts with `holdfast_`, base units, no device ids as labels. */
+import { readdir, stat } from 'node:fs/promises';
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
 
 export { Counter, Gauge, Histogram, Registry };
@@ -42,7 +43,35 @@ export function createRegistry(service: string): Registry {
   const registry = new Registry();
   registry.setDefaultLabels({ service });
   collectDefaultMetrics({ register: registry, prefix: 'holdfast_' });
+  if (process.platform === 'linux') countOpenFiles(registry);
   return registry;
+}
+
+/**
+ * In place of prom-client's own, which reads the name of every open file on the event loop: with 15,000 connections each scrape
+ * held up all acks for 20 ms.
+ */
+function countOpenFiles(registry: Registry): void {
+  const name = 'holdfast_process_open_fds';
+  registry.removeSingleMetric(name);
+  new Gauge({
+    name,
+    help: 'Number of open file descriptors.',
+    registers: [registry],
+    async collect() {
+      this.set(await openFiles());
+    },
+  });
+}
+
+/** Since Linux 6.2 the directory's size says it, see proc_pid_fd(5); before, its names are read, by another thread. */
+async function openFiles(): Promise<number> {
+  const directory = '/proc/self/fd';
+  const { size } = await stat(directory);
+  if (size > 0) return size;
+  const names = await readdir(directory);
+  // One of them was this look at them.
+  return names.length - 1;
 }
 
 /** Registers the gauges that every queue has, read when they are scraped. */
