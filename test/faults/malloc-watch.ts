@@ -3,9 +3,9 @@
  * second into a file with the process's id. A leak outside V8's heap shows in what is given out. What is held goes up with the
  * greatest use so far and stays there, since glibc gives back only what lies at the end of an arena.
  *
- * Buffers are given out until V8 collects them. In a thread whose heap hardly grows it takes hours to look through its old
- * generation, in which tens of MiB of dead buffers gather meanwhile: growth that is none. So every thread collects all of its
- * garbage from time to time, and the least that was given out is what is alive.
+ * Buffers are given out until V8 collects them. In a thread whose heap hardly grows it may not look through its old generation
+ * for half an hour or more, and dead buffers gather there, 10 MiB and more: growth that is none. So every thread collects all of
+ * its garbage from time to time, and the least that was given out is what is alive.
  *
  * glibc 2.33 or later has the function that tells (mallinfo2, of all arenas); other C libraries do not.
  */
