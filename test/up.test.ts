@@ -6,7 +6,7 @@ import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { BEHIND_ACKS } from '../services/up/priority.js';
+import { BEHIND_ACKS, childrenOf } from '../services/up/priority.js';
 import { Session } from '../shared/database.js';
 import { packagePath } from '../shared/paths.js';
 import { freePorts, ServiceProcess, until } from './support/processes.js';
@@ -75,11 +75,6 @@ function sessionNicenessOf(pid: number): number | undefined {
   const group = `/proc/${pid}/autogroup`;
   const session = existsSync(group) ? / nice (-?\d+)/.exec(readFileSync(group, 'utf8')) : null;
   return session === null ? undefined : Number(session[1]);
-}
-
-/** Of its first thread. */
-function childrenOf(pid: number): number[] {
-  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1').split(' ').filter(Boolean).map(Number);
 }
 
 function isAlive(pid: number): boolean {
@@ -157,8 +152,12 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
       // Some containers let nobody change it; up says so, and goes on.
       if (session === undefined || up.process.output.includes('the priority of its session stays')) continue;
       t.equal(session, niceness, `the session of ${service}`);
-      if (service === 'postgres')
-        await until(() => childrenOf(pid).every((child) => sessionNicenessOf(child) === niceness));
+      if (service === 'postgres') {
+        await until(async () => {
+          const children = await childrenOf(pid);
+          return children.length > 0 && children.every((child) => sessionNicenessOf(child) === niceness);
+        });
+      }
     }
 
     const [desire, read, reboot, list] = pastedLines(up) as [string, string, string, string];

@@ -28,7 +28,7 @@ const LOOK_MS = 1_000;
  * Puts the session of a process behind those of the edge and of devices. There is no such thing outside Linux and without
  * sched_autogroup; where it is there and may not be changed, as in some containers, a line says so: the process works all the same.
  * @param pid of the session's first process
- * @returns whether it may be changed
+ * @returns false where nobody may change it
  */
 export async function yieldSession(service: string, pid: number, log: Logger): Promise<boolean> {
   for (let tries = 1; ; tries++) {
@@ -65,7 +65,7 @@ export async function yieldSessions(service: string, pid: number, log: Logger, g
 }
 
 /** Those of a process's first thread; none where the kernel does not tell. See proc(5). */
-async function childrenOf(pid: number): Promise<number[]> {
+export async function childrenOf(pid: number): Promise<number[]> {
   try {
     return (await readFile(`/proc/${pid}/task/${pid}/children`, 'latin1')).split(' ').filter(Boolean).map(Number);
   } catch (error) {
