@@ -1,7 +1,7 @@
 /** A device of a load: the WebSocket handshake and as much of the device protocol as a load needs. */
 import { LoadConnection, type OnAcked } from './load-connection.js';
 import { countOfJsonSeq, webSocketHeader } from './device-frames.js';
-import type { RecordBlock } from './record-block.js';
+import type { Block } from './record-block.js';
 
 const TYPE_ACK = 1;
 const TYPE_ERROR = 2;
@@ -16,14 +16,7 @@ export class DeviceConnection extends LoadConnection {
   readonly #request: string;
   #upgraded = false;
 
-  constructor(
-    index: number,
-    host: string,
-    port: number,
-    block: RecordBlock,
-    onAcked: OnAcked,
-    protocol: 'binary' | 'json',
-  ) {
+  constructor(index: number, host: string, port: number, block: Block, onAcked: OnAcked, protocol: 'binary' | 'json') {
     super(index, host, port, block, onAcked);
     this.#request = [
       `GET /v1/devices/bench-${index} HTTP/1.1`,

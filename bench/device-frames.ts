@@ -13,7 +13,8 @@ const FIRST_JSON_SEQ = 1_000_000_001;
 const JSON_SEQ_DIGITS = 10;
 const KIND_TELEMETRY = 1;
 const RECORD_HEADER_BYTES = 24;
-const SEQ_IN_RECORD = 8;
+/** Where a binary record has its seq. */
+export const SEQ_IN_RECORD = 8;
 
 /** Frames of the binary protocol. */
 export function binaryShape(payloadBytes: number, recordsAFrame: number): FrameShape {
@@ -65,7 +66,8 @@ export function webSocketHeader(opcode: number, length: number): Buffer {
   return header;
 }
 
-function binaryRecord(payload: Buffer): Buffer {
+/** A record of telemetry with the seq 0. */
+export function binaryRecord(payload: Buffer): Buffer {
   const header = Buffer.alloc(RECORD_HEADER_BYTES);
   header.writeUInt32LE(RECORD_HEADER_BYTES - 4 + payload.length, 0);
   header.writeUInt8(KIND_TELEMETRY, 4);

@@ -4,7 +4,7 @@
  * turn, no copy, nothing allocated a record. It fails loudly on an ack of what was not sent or that goes backwards.
  */
 import { connect, type Socket } from 'node:net';
-import type { RecordBlock } from './record-block.js';
+import type { Block } from './record-block.js';
 
 /** Sockets read one after another, in one thread, so one buffer serves them all. */
 const readBuffer = Buffer.alloc(64 * 1024);
@@ -20,7 +20,7 @@ export abstract class LoadConnection {
   /** Records acked: all up to this seq. */
   acked = 0;
   protected readonly socket: Socket;
-  readonly #block: RecordBlock;
+  readonly #block: Block;
   readonly #onAcked: OnAcked;
   #rest: Buffer = NOTHING;
   #closing = false;
@@ -31,7 +31,7 @@ export abstract class LoadConnection {
     readonly index: number,
     host: string,
     port: number,
-    block: RecordBlock,
+    block: Block,
     onAcked: OnAcked,
   ) {
     this.#block = block;

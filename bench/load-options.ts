@@ -11,8 +11,8 @@ export interface LoadOptions {
   /** Records that a connection keeps unacked (closed loop), and the most in one write. */
   readonly inFlight: number;
   readonly payloadBytes: number;
-  /** Of a device; other protocols have one. */
-  readonly recordsAFrame: number;
+  /** Of a device; other protocols have one. 'all': what is sent at once goes in one frame, as shared/device.ts sends it. */
+  readonly recordsAFrame: number | 'all';
   readonly warmupSeconds: number;
   /** The window that is measured. */
   readonly seconds: number;
@@ -50,7 +50,7 @@ export function readLoadOptions(text: string | undefined): LoadOptions {
     connections: number('connections'),
     inFlight: number('inFlight'),
     payloadBytes: number('payloadBytes'),
-    recordsAFrame: number('recordsAFrame'),
+    recordsAFrame: values.get('recordsAFrame') === 'all' ? 'all' : number('recordsAFrame'),
     warmupSeconds: number('warmupSeconds'),
     seconds: number('seconds'),
     recordsPerSecond: number('recordsPerSecond'),

@@ -23,8 +23,8 @@ const ACKS = 'acks';
 /** The part `peers`. */
 export async function benchPeers(context: BenchContext): Promise<PartResult> {
   const rows = new RowCollector();
-  const edge = await holdfastEdge(context);
-  const peers: Peer[] = [edge, redisAlways, redisEverySecond, jetStream, rabbitMq, postgresInserts, mosquitto];
+  const { edge, single, remove } = await holdfastEdge(context);
+  const peers: Peer[] = [edge, single, redisAlways, redisEverySecond, jetStream, rabbitMq, postgresInserts, mosquitto];
   const failures = new Map<Peer, string>();
   for (let round = 1; round <= context.options.rounds; round++) {
     for (const peer of peers.filter((each) => !failures.has(each))) {
@@ -38,7 +38,7 @@ export async function benchPeers(context: BenchContext): Promise<PartResult> {
       }
     }
   }
-  edge.remove();
+  remove();
   const measured = peers.filter((peer) => rows.values(peer.name, ACKS).length > 0);
   const bars = measured.map((peer) => {
     return { label: peer.name, value: median(rows.values(peer.name, ACKS)), note: peer.ackMeans };
@@ -58,7 +58,7 @@ export async function benchPeers(context: BenchContext): Promise<PartResult> {
     rows: rows.rows,
     verdicts: [redisAlways, jetStream]
       .filter((peer) => measured.includes(peer))
-      .map((peer) => verdict(rows, edge, peer)),
+      .flatMap((peer) => [edge, single].map((side) => verdict(rows, side, peer))),
     notes: [
       ...peers.map((peer) => `${peer.name}: an ack means ${peer.ackMeans}. ${peer.settings}.`),
       ...[...failures].map(([peer, error]) => `${peer.name} could not be measured: ${error}`),

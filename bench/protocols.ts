@@ -10,7 +10,8 @@ import { NatsConnection, natsShape } from './peers/nats-connection.js';
 import { PostgresConnection, postgresShape } from './peers/postgres-connection.js';
 import { RedisConnection } from './peers/redis-connection.js';
 import { redisShape } from './peers/redis.js';
-import { RecordBlock, type FrameShape } from './record-block.js';
+import { OneFrame } from './one-frame.js';
+import { RecordBlock, type Block, type FrameShape } from './record-block.js';
 
 /** Makes the connection of an index. */
 export type Connector = (index: number) => LoadConnection;
@@ -22,12 +23,11 @@ export function connectorFor(options: LoadOptions, onAcked: OnAcked): Connector 
   switch (protocol) {
     case 'binary':
     case 'json': {
-      const shape = protocol === 'binary' ? binaryShape : jsonShape;
-      const block = blockOf(shape(payloadBytes, recordsAFrame));
+      const block = deviceBlock(options);
       return (index) => new DeviceConnection(index, host, port, block, onAcked, protocol);
     }
     case 'http': {
-      const block = blockOf(httpShape(payloadBytes, recordsAFrame));
+      const block = blockOf(httpShape(payloadBytes, numberOf(recordsAFrame)));
       return (index) => new HttpConnection(index, host, port, block, onAcked);
     }
     case 'udp':
@@ -51,4 +51,16 @@ export function connectorFor(options: LoadOptions, onAcked: OnAcked): Connector 
       return (index) => new PostgresConnection(index, host, port, block, onAcked);
     }
   }
+}
+
+function deviceBlock({ protocol, payloadBytes, inFlight, recordsAFrame }: LoadOptions): Block {
+  if (protocol === 'binary' && recordsAFrame === 'all') return new OneFrame(payloadBytes, inFlight);
+  const shape = protocol === 'binary' ? binaryShape : jsonShape;
+  return new RecordBlock(shape(payloadBytes, numberOf(recordsAFrame)), inFlight);
+}
+
+function numberOf(recordsAFrame: LoadOptions['recordsAFrame']): number {
+  if (recordsAFrame === 'all')
+    throw new Error('only the binary protocol is spoken with all records of a write in one frame');
+  return recordsAFrame;
 }

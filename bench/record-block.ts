@@ -12,7 +12,21 @@ export interface FrameShape {
   readonly writeSeq: (view: DataView, at: number, firstSeq: number) => void;
 }
 
-export class RecordBlock {
+/** Records as the bytes of one write. */
+export interface Block {
+  /** The most records of one fill. */
+  readonly capacity: number;
+  /**
+   * The bytes of `count` records from `firstSeq` on, in memory that the next call writes again.
+   * @param count 1 to the capacity
+   */
+  fill(firstSeq: number, count: number): Buffer;
+  /** Takes new memory: the bytes that fill() returned last are still to be read by somebody. */
+  renew(): void;
+}
+
+/** Frames of so many records each. */
+export class RecordBlock implements Block {
   readonly #shape: FrameShape;
   readonly #frames: number;
   #view!: DataView;
@@ -25,16 +39,11 @@ export class RecordBlock {
     this.renew();
   }
 
-  /** The most records of one fill. */
   get capacity(): number {
     return this.#frames * this.#shape.recordsAFrame;
   }
 
-  /**
-   * The bytes of `count` records from `firstSeq` on, in memory that the next call writes again.
-   * @param count 1 to the capacity, in whole frames
-   * @throws RangeError where they are no whole frames
-   */
+  /** @throws RangeError where `count` records are no whole frames */
   fill(firstSeq: number, count: number): Buffer {
     const { frame, recordsAFrame, writeSeq } = this.#shape;
     const frames = count / recordsAFrame;
@@ -44,7 +53,6 @@ export class RecordBlock {
     return bytes;
   }
 
-  /** Takes new memory: the bytes that fill() returned last are still to be read by somebody. */
   renew(): void {
     const { frame } = this.#shape;
     const buffer = Buffer.alloc(frame.length * this.#frames, frame);

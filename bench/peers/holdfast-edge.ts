@@ -8,18 +8,34 @@ import type { Peer, RunningPeer } from './peer.js';
 /** More than the fastest side can write in a second: what the queue is primed with. */
 export const PRIMED_BYTES_PER_SECOND = 320_000_000;
 
-/** @returns a peer whose queue is removed in the end */
-export async function holdfastEdge(context: BenchContext): Promise<Peer & { remove(): void }> {
+/** The edge as two peers, which differ in how their devices send: all that is ready in one message, as shared/device.ts does, or a message a record. */
+export interface HoldfastPeers {
+  readonly edge: Peer;
+  readonly single: Peer;
+  /** Removes the queue that they share. */
+  readonly remove: () => void;
+}
+
+export async function holdfastEdge(context: BenchContext): Promise<HoldfastPeers> {
   const queue = context.newDirectory('edge');
   const { seconds, warmupSeconds } = context.options;
   context.say('priming a queue');
   await primeQueue(queue, (seconds + warmupSeconds) * PRIMED_BYTES_PER_SECOND);
+  const shared = { ackMeans: 'written and fsynced', start: () => start(context, queue) };
+  const settings = 'defaults: binary protocol, payload bytes opaque, router away';
   return {
-    name: 'Holdfast edge',
-    load: { protocol: 'binary' },
-    ackMeans: 'written and fsynced',
-    settings: 'defaults: binary protocol, payload bytes opaque, router away',
-    start: () => start(context, queue),
+    edge: {
+      ...shared,
+      name: 'Holdfast edge',
+      load: { protocol: 'binary', recordsAFrame: 'all' },
+      settings: `${settings}; records that are sent at once are one message, as shared/device.ts sends them`,
+    },
+    single: {
+      ...shared,
+      name: 'Holdfast edge, one record a frame',
+      load: { protocol: 'binary' },
+      settings: `${settings}; a message for each record`,
+    },
     remove: () => context.remove(queue),
   };
 }

@@ -14,7 +14,7 @@ export interface RunningPeer {
 export interface Peer {
   readonly name: string;
   /** How its load differs from the others'. */
-  readonly load: Pick<LoadRequest, 'protocol' | 'connections'>;
+  readonly load: Pick<LoadRequest, 'protocol' | 'connections' | 'recordsAFrame'>;
   /** What is true when it has acked. */
   readonly ackMeans: string;
   readonly settings: string;
