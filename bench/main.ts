@@ -39,7 +39,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   disk: { run: benchDisk, rounds: 3 },
   queue: { run: benchQueue, rounds: 2 },
   edge: { run: benchEdge, rounds: 3 },
-  peers: { run: benchPeers, rounds: 3 },
+  peers: { run: benchPeers, rounds: 2 },
   ways: { run: benchWays, rounds: 2 },
   shapes: { run: benchShapes, rounds: 1 },
   scaling: { run: benchScaling, rounds: 2 },

@@ -109,8 +109,7 @@ export class Queue {
 
   /** Why an append of `bytes` more would be refused now, or undefined. */
   refusal(bytes: number): HoldfastError | undefined {
-    const { refusal } = this.#transactions;
-    return refusal ?? refusalOf(this.path, this.options, this.#bytes, this.#appendingBytes, bytes);
+    return this.#transactions.refusal ?? refusalOf(this.path, this.options, this.#bytes, this.#appendingBytes, bytes);
   }
 
   /**
@@ -131,8 +130,9 @@ export class Queue {
     const head = { epoch: this.#transactions.epoch, offset: this.#lastOffset };
     const named: readonly NamedPosition[] = [...positions, ['head', head]];
     await this.#commit(() => {
-      batches.forEach((batch, index) => this.#put(batch, first + index, committedMs));
+      // First: LMDB puts a transaction's first pages where they fit best, later ones behind its batches, where they leave gaps.
       putPositions(this.#store, named);
+      batches.forEach((batch, index) => this.#put(batch, first + index, committedMs));
     });
     this.#appendingBytes -= bytes;
     this.#bytes += bytes;
