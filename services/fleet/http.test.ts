@@ -162,7 +162,9 @@ void test('a request that is not answered is sent again, and one that is not let
   produce(device, 1);
   await until(() => failures.length > 0);
   t.match(failures[0], { code: 'device_refused', message: /403 Forbidden: .*not yours/ });
-  t.equal(requests.length, 3);
+  // Nobody ends this fleet, so the device may have come back already.
+  const [first, again, refused] = requests.map(({ seqs }) => seqs);
+  t.strictSame([first, again, refused], [[1, 2], [1, 2], [3]]);
 });
 
 void test('a body that is too long is sent again record by record, and a record that is too long is refused', async (t) => {
