@@ -40,7 +40,7 @@ const PARTS: Readonly<Record<string, Part>> = {
   queue: { run: benchQueue, rounds: 2 },
   edge: { run: benchEdge, rounds: 3 },
   peers: { run: benchPeers, rounds: 2 },
-  ways: { run: benchWays, rounds: 2 },
+  ways: { run: benchWays, rounds: 1 },
   shapes: { run: benchShapes, rounds: 1 },
   scaling: { run: benchScaling, rounds: 2 },
   pipeline: { run: benchPipeline, rounds: 2 },
