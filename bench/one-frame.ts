@@ -7,7 +7,6 @@ const RECORDS_AT = 14;
 
 export class OneFrame implements Block {
   readonly #record: Buffer;
-  #buffer!: Buffer;
   #view!: DataView;
   /** The bytes of a frame of so many records, which share one memory. */
   #frames: readonly Buffer[] = [];
@@ -24,8 +23,8 @@ export class OneFrame implements Block {
   fill(firstSeq: number, count: number): Buffer {
     const { length } = this.#record;
     const bytes = this.#frames[count]!;
-    // The header before the records is that of the count before.
-    this.#buffer.set(webSocketHeader(2, length * count), RECORDS_AT - (bytes.length - length * count));
+    // What stands there is the header of the write before.
+    bytes.set(webSocketHeader(2, length * count));
     for (let i = 0; i < count; i++) {
       this.#view.setFloat64(RECORDS_AT + i * length + SEQ_IN_RECORD, firstSeq + i, true);
     }
@@ -36,7 +35,6 @@ export class OneFrame implements Block {
     const { length } = this.#record;
     const buffer = Buffer.alloc(RECORDS_AT + length * this.capacity);
     buffer.fill(this.#record, RECORDS_AT);
-    this.#buffer = buffer;
     this.#view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
     this.#frames = Array.from({ length: this.capacity + 1 }, (_, count) => {
       const header = webSocketHeader(2, length * count);

@@ -8,7 +8,7 @@ import { barChart } from './bar-chart.js';
 import type { BenchContext } from './context.js';
 import { LOAD_SHAPE } from './load-options.js';
 import { collectLoad, runLoad, type LoadRequest, type LoadResult } from './load-run.js';
-import { holdfastEdge } from './peers/holdfast-edge.js';
+import { holdfastPeers } from './peers/holdfast-edge.js';
 import { jetStream } from './peers/jetstream.js';
 import { mosquitto } from './peers/mosquitto.js';
 import type { Peer } from './peers/peer.js';
@@ -23,7 +23,7 @@ const ACKS = 'acks';
 /** The part `peers`. */
 export async function benchPeers(context: BenchContext): Promise<PartResult> {
   const rows = new RowCollector();
-  const { edge, single, remove } = await holdfastEdge(context);
+  const { edge, single, remove } = await holdfastPeers(context);
   const peers: Peer[] = [edge, single, redisAlways, redisEverySecond, jetStream, rabbitMq, postgresInserts, mosquitto];
   const failures = new Map<Peer, string>();
   for (let round = 1; round <= context.options.rounds; round++) {

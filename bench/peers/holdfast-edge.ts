@@ -16,7 +16,8 @@ export interface HoldfastPeers {
   readonly remove: () => void;
 }
 
-export async function holdfastEdge(context: BenchContext): Promise<HoldfastPeers> {
+/** Primes the queue that both share. */
+export async function holdfastPeers(context: BenchContext): Promise<HoldfastPeers> {
   const queue = context.newDirectory('edge');
   const { seconds, warmupSeconds } = context.options;
   context.say('priming a queue');

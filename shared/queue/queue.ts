@@ -109,7 +109,8 @@ export class Queue {
 
   /** Why an append of `bytes` more would be refused now, or undefined. */
   refusal(bytes: number): HoldfastError | undefined {
-    return this.#transactions.refusal ?? refusalOf(this.path, this.options, this.#bytes, this.#appendingBytes, bytes);
+    const { refusal } = this.#transactions;
+    return refusal ?? refusalOf(this.path, this.options, this.#bytes, this.#appendingBytes, bytes);
   }
 
   /**
@@ -130,9 +131,8 @@ export class Queue {
     const head = { epoch: this.#transactions.epoch, offset: this.#lastOffset };
     const named: readonly NamedPosition[] = [...positions, ['head', head]];
     await this.#commit(() => {
-      // First: LMDB puts a transaction's first pages where they fit best, later ones behind its batches, where they leave gaps.
-      putPositions(this.#store, named);
       batches.forEach((batch, index) => this.#put(batch, first + index, committedMs));
+      putPositions(this.#store, named);
     });
     this.#appendingBytes -= bytes;
     this.#bytes += bytes;
