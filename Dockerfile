@@ -55,6 +55,8 @@ RUN ln -s /opt/holdfast/dist/services/cli.js /usr/local/bin/holdfast \
 USER 10001:10001
 WORKDIR /var/lib/holdfast
 ENV NODE_ENV=production
+# Why: shared/malloc.ts.
+ENV MALLOC_ARENA_MAX=2
 EXPOSE 1883 5000/udp 7300 7309 7310 7311 7312 7319 7320 7321 7329 7339 7340 7349
 # Asks /healthz of the service that process 1 is (`tini -- holdfast edge`). Kubernetes has probes of its own.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 CMD ["holdfast", "health"]

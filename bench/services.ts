@@ -1,4 +1,5 @@
 /** Holdfast's services as a bench runs them: the processes that ship, configured by their environment alone. */
+import { MALLOC_ENVIRONMENT } from '../shared/malloc.js';
 import { packagePath } from '../shared/paths.js';
 import type { BenchContext } from './context.js';
 import { freePort } from './ports.js';
@@ -157,7 +158,12 @@ async function startService(
   wrapper: readonly string[] = [],
 ): Promise<Service> {
   const adminPort = await freePort();
-  const environment = { ...COMMON, ...settings, [`${name.toUpperCase()}_ADMIN_LISTEN`]: `127.0.0.1:${adminPort}` };
+  const environment = {
+    ...MALLOC_ENVIRONMENT,
+    ...COMMON,
+    ...settings,
+    [`${name.toUpperCase()}_ADMIN_LISTEN`]: `127.0.0.1:${adminPort}`,
+  };
   const script = packagePath('dist', 'services', 'cli.js');
   const process = startNode(name, script, [name], environment, [...context.nodeOptions, ...nodeOptions], wrapper);
   return { process, adminPort };

@@ -3,6 +3,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { test, type Test } from 'tap';
 import { Admin } from '../shared/admin.js';
+import { MALLOC_ENVIRONMENT } from '../shared/malloc.js';
 import { createRegistry } from '../shared/metrics.js';
 import { packagePath } from '../shared/paths.js';
 import { VERSION } from '../shared/version.js';
@@ -714,6 +715,8 @@ void test('the image exposes the ports that are listened on, and builds what is 
   );
   t.strictSame(exposed, listened.sort());
   t.match(text, /^ARG BASE=docker\.io\/library\/node:20\.\d+\.\d+-bookworm-slim$/m);
+  for (const [key, value] of Object.entries(MALLOC_ENVIRONMENT))
+    t.match(text, new RegExp(`^ENV ${key}=${value}$`, 'm'));
   t.match(text, /^USER \d+:\d+$/m);
   t.ok(readFileSync(packagePath('compose.yaml'), 'utf8').includes(`image: holdfast:${VERSION}`));
   const ignored = readFileSync(packagePath('.dockerignore'), 'utf8');

@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import t from 'tap';
 import { BEHIND_ACKS, childrenOf } from '../services/up/priority.js';
 import { Session } from '../shared/database.js';
+import { MALLOC_ENVIRONMENT } from '../shared/malloc.js';
 import { packagePath } from '../shared/paths.js';
 import { freePorts, ServiceProcess, until } from './support/processes.js';
 
@@ -148,6 +149,12 @@ await t.test('one command runs the pipeline, and it outlives kill -9 of every pa
       const niceness = service === 'edge' || service === 'demo' ? 0 : BEHIND_ACKS;
       // Added to this process's own.
       t.strictSame([...new Set(nicenessOf(pid))], [Math.min(19, getPriority() + niceness)], service);
+      for (const [key, value] of Object.entries(service === 'postgres' ? {} : MALLOC_ENVIRONMENT)) {
+        t.ok(
+          readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0').includes(`${key}=${value}`),
+          `${service} has ${key}`,
+        );
+      }
       const session = sessionNicenessOf(pid);
       // Some containers let nobody change it; up says so, and goes on.
       if (session === undefined || up.process.output.includes('the priority of its session stays')) continue;

@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { inheritedEnvironment } from '../../shared/config.js';
 import { CONFIG_EXIT_CODE } from '../../shared/lifecycle.js';
 import type { Logger } from '../../shared/log.js';
+import { MALLOC_ENVIRONMENT } from '../../shared/malloc.js';
 import { packagePath } from '../../shared/paths.js';
 import { NICE, yieldSession } from './priority.js';
 import type { RunFiles } from './run-files.js';
@@ -84,7 +85,7 @@ export class ServiceChild {
     const { service, environment, isAwaited, runFiles, log } = this.options;
     const title = `--title=${`holdfast-${service}`.padEnd(TITLE_LENGTH)}`;
     const child = fork(packagePath('dist', 'services', 'cli.js'), [service], {
-      env: { ...inheritedEnvironment(), ...environment },
+      env: { ...MALLOC_ENVIRONMENT, ...inheritedEnvironment(), ...environment },
       ...(isAwaited
         ? { execArgv: [title] }
         : { execPath: NICE[0]!, execArgv: [...NICE.slice(1), process.execPath, title] }),

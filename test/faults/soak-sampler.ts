@@ -40,7 +40,7 @@ export class SoakSampler {
     return this.#series;
   }
 
-  /** Of a table: see Series. Slopes are those of the second half, in which no service is killed. */
+  /** Of a table: see Series. Slopes are those of the second half; no service has been killed for a sixth before it. */
   get rows(): string[] {
     return [...this.#series.values()].map((series) => series.rowSince(this.lengthMs / 2));
   }

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { drained } from '../support/crash-run.js';
+import { MALLOC_ENVIRONMENT } from '../../shared/malloc.js';
 import { Pipeline, type PipelineService } from '../support/pipeline.js';
 import { until } from '../support/processes.js';
 import { query } from '../support/storage.js';
@@ -60,7 +61,7 @@ async function soakWith(
   mallocDirectory: string,
   tell: (line: string) => void,
 ): Promise<Omit<SoakResult, 'story'>> {
-  const environment = { ROUTER_RETAIN: '64MiB', ...mallocWatchEnvironment(mallocDirectory) };
+  const environment = { ...MALLOC_ENVIRONMENT, ROUTER_RETAIN: '64MiB', ...mallocWatchEnvironment(mallocDirectory) };
   const pipeline = await Pipeline.start({ environment });
   const fleet = new Fleet(pipeline.edgeUrl, options.devices, { prefix: 'soak', reportEvery: 20 });
   try {
