@@ -153,6 +153,7 @@ async function measure(
   rows.add(side, 'acks', 'records/s', recordsPerSecond);
   rows.add(side, 'ack p50', 'ms', values['ackP50Ms']!);
   rows.add(side, 'ack p99', 'ms', values['ackP99Ms']!);
+  rows.add(side, 'due → ack p99', 'ms', values['dueToAckP99Ms']!);
   for (const [name, used] of cores) rows.add(side, `CPU of ${name} a record`, 'µs', (used * 1e6) / recordsPerSecond);
 }
 

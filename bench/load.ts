@@ -3,8 +3,9 @@
  *
  *   closed   every connection keeps `inFlight` records unacked: on an ack of n records it sends n more in one write
  *   open     records fall due on a schedule, `recordsPerSecond` in bursts of one a millisecond, round robin over the
- *            connections, whether or not acks come; latency counts from when a record was due, so that a stall delays
- *            none of the measurements that it should spoil (no coordinated omission)
+ *            connections, whether or not acks come. Latency counts from when the load came to send a record, also where the
+ *            window then kept it back, so that a server that stalls delays none of the measurements that it should spoil (no
+ *            coordinated omission). From when the record was due is told beside it: that has the load's own lateness in it
  *
  * It tells its parent: connected · measuring (the warm-up is over) · measured {numbers of the window} · drained (every
  * record sent was acked). Latencies are those of records acked within the window.
@@ -135,7 +136,10 @@ class ClosedLoad extends Load {
 class OpenLoad extends Load {
   readonly #recordsPerTick: number;
   #ackMs: Samples;
+  #dueToAckMs: Samples;
   #lateMs: Samples;
+  /** When the load came to each tick. */
+  readonly #cameMs: Float64Array;
   #startedMs = 0;
   #ticks = 0;
   #stopTicker: () => Promise<unknown> = () => Promise.resolve();
@@ -144,7 +148,9 @@ class OpenLoad extends Load {
     super(options);
     this.#recordsPerTick = (options.recordsPerSecond * TICK_MS) / 1000;
     this.#ackMs = this.#newSamples();
+    this.#dueToAckMs = this.#newSamples();
     this.#lateMs = this.#newSamples();
+    this.#cameMs = new Float64Array(this.#mostSeconds * (1000 / TICK_MS));
   }
 
   override start(): void {
@@ -159,16 +165,20 @@ class OpenLoad extends Load {
 
   override reset(): void {
     this.#ackMs = this.#newSamples();
+    this.#dueToAckMs = this.#newSamples();
     this.#lateMs = this.#newSamples();
   }
 
   override report(): Record<string, number> {
     const ack = this.#ackMs.sorted();
+    const dueToAck = this.#dueToAckMs.sorted();
     const late = this.#lateMs.sorted();
     return {
       ackP50Ms: percentile(ack, 0.5),
       ackP99Ms: percentile(ack, 0.99),
       ackMaxMs: percentile(ack, 1),
+      dueToAckP50Ms: percentile(dueToAck, 0.5),
+      dueToAckP99Ms: percentile(dueToAck, 0.99),
       lateP50Ms: percentile(late, 0.5),
       lateP99Ms: percentile(late, 0.99),
     };
@@ -179,13 +189,20 @@ class OpenLoad extends Load {
     const now = performance.now();
     for (let seq = connection.acked - count; seq < connection.acked; seq++) {
       const number = seq * this.connections.length + connection.index;
-      this.#ackMs.add(now - this.#dueMs(Math.floor(number / this.#recordsPerTick)));
+      const tick = Math.floor(number / this.#recordsPerTick);
+      this.#ackMs.add(now - this.#cameMs[tick]!);
+      this.#dueToAckMs.add(now - this.#dueMs(tick));
     }
   }
 
+  /** That it runs for, until the last ack. */
+  get #mostSeconds(): number {
+    const { warmupSeconds, seconds } = this.options;
+    return Math.ceil(warmupSeconds + seconds + DRAIN_DEADLINE_MS / 1000);
+  }
+
   #newSamples(): Samples {
-    const { recordsPerSecond, warmupSeconds, seconds } = this.options;
-    return new Samples(Math.ceil(recordsPerSecond * (warmupSeconds + seconds + DRAIN_DEADLINE_MS / 1000)));
+    return new Samples(Math.ceil(this.options.recordsPerSecond * this.#mostSeconds));
   }
 
   #dueMs(tick: number): number {
@@ -196,7 +213,10 @@ class OpenLoad extends Load {
     const now = performance.now();
     const due = Math.floor((now - this.#startedMs) / TICK_MS);
     if (due < this.#ticks) return;
-    for (let tick = this.#ticks; tick <= due; tick++) this.#lateMs.add(now - this.#dueMs(tick));
+    for (let tick = this.#ticks; tick <= due; tick++) {
+      this.#cameMs[tick] = now;
+      this.#lateMs.add(now - this.#dueMs(tick));
+    }
     this.#ticks = due + 1;
     this.#recordsSentUntil(this.#ticks);
   }
