@@ -18,6 +18,8 @@ export interface LoadOptions {
   readonly seconds: number;
   /** Not 0: an open loop with this rate. */
   readonly recordsPerSecond: number;
+  /** Of an open loop: records of one connection that fall due together, before those of the next. */
+  readonly recordsAWrite: number;
   /** Not 0: a closed loop that ends when about so many records are sent and acked, however long it takes. */
   readonly records: number;
 }
@@ -54,6 +56,7 @@ export function readLoadOptions(text: string | undefined): LoadOptions {
     warmupSeconds: number('warmupSeconds'),
     seconds: number('seconds'),
     recordsPerSecond: number('recordsPerSecond'),
+    recordsAWrite: number('recordsAWrite'),
     records: number('records'),
   };
 }

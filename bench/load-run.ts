@@ -51,6 +51,7 @@ export async function runLoad(
     warmupSeconds: 0,
     seconds: 0,
     recordsPerSecond: 0,
+    recordsAWrite: 1,
     records: 0,
     ...request,
   };

@@ -3,7 +3,7 @@
  *
  *   closed   every connection keeps `inFlight` records unacked: on an ack of n records it sends n more in one write
  *   open     records fall due on a schedule, `recordsPerSecond` in bursts of one a millisecond, round robin over the
- *            connections, whether or not acks come. Latency counts from when the load came to send a record, also where the
+ *            connections (`recordsAWrite` to each), whether or not acks come. Latency counts from when the load came to send a record, also where the
  *            window then kept it back, so that a server that stalls delays none of the measurements that it should spoil (no
  *            coordinated omission). From when the record was due is told beside it: that has the load's own lateness in it
  *
@@ -17,6 +17,7 @@ import { leaveParent, runAsChild, tell } from './messages.js';
 import { readLoadOptions, type LoadOptions } from './load-options.js';
 import { connectorFor } from './protocols.js';
 import { Samples, percentile } from './statistics.js';
+import { dueOf, numberOf } from './round-robin.js';
 import { startTicker, TICK_MS } from './ticker.js';
 import { UdpLoad } from './udp-load.js';
 
@@ -184,11 +185,10 @@ class OpenLoad extends Load {
     };
   }
 
-  /** Record k of a connection is number k * connections + index of them all, and due at its tick. */
   protected override onAcked(connection: LoadConnection, count: number): void {
     const now = performance.now();
     for (let seq = connection.acked - count; seq < connection.acked; seq++) {
-      const number = seq * this.connections.length + connection.index;
+      const number = numberOf(seq, connection.index, this.connections.length, this.options.recordsAWrite);
       const tick = Math.floor(number / this.#recordsPerTick);
       this.#ackMs.add(now - this.#cameMs[tick]!);
       this.#dueToAckMs.add(now - this.#dueMs(tick));
@@ -225,7 +225,7 @@ class OpenLoad extends Load {
     const total = Math.floor(ticks * this.#recordsPerTick);
     const { length } = this.connections;
     for (const connection of this.connections) {
-      const due = Math.ceil((total - connection.index) / length) - connection.sent;
+      const due = dueOf(total, connection.index, length, this.options.recordsAWrite) - connection.sent;
       const count = Math.min(due, MAX_UNACKED - (connection.sent - connection.acked));
       if (count > 0) connection.send(count);
     }
