@@ -5,8 +5,7 @@ import { Command } from 'commander';
 import { duration, endpoint } from '../../shared/config.js';
 import type { Position } from '../../shared/position.js';
 import { parserOf, toPosition } from './options.js';
-import { describeRemoval, dropQueue, releaseQueue, type Removal } from './release.js';
-import { describeReplay, replayQueue } from './replay.js';
+import type { Removal } from './release.js';
 import { print, progressOn } from './terminal.js';
 
 const REPLAY_HELP = `
@@ -51,6 +50,7 @@ interface ReplayFlags {
 }
 
 async function replay(directory: string, { to, shard, keep, timeout, json }: ReplayFlags): Promise<void> {
+  const { describeReplay, replayQueue } = await import('./replay.js');
   const result = await replayQueue({
     path: directory,
     router: to,
@@ -80,7 +80,8 @@ export function releaseCommand(): Command {
     .option('--json', 'as JSON')
     .addHelpText('after', RELEASE_HELP)
     .action(async (directory: string, flags: { through: Position; yes?: boolean; json?: boolean }) => {
-      report(await releaseQueue(directory, flags.through, flags.yes === true), flags.json);
+      const { describeRemoval, releaseQueue } = await import('./release.js');
+      report(describeRemoval, await releaseQueue(directory, flags.through, flags.yes === true), flags.json);
     });
 }
 
@@ -100,11 +101,12 @@ export function dropCommand(): Command {
     .option('--json', 'as JSON')
     .addHelpText('after', DROP_HELP)
     .action(async (directory: string, { yes, json }: { yes?: boolean; json?: boolean }) => {
-      report(await dropQueue(directory, yes === true), json);
+      const { describeRemoval, dropQueue } = await import('./release.js');
+      report(describeRemoval, await dropQueue(directory, yes === true), json);
     });
 }
 
-function report(removal: Removal, json: boolean | undefined): void {
-  print(json, removal, describeRemoval);
+function report(describe: (removal: Removal) => string, removal: Removal, json: boolean | undefined): void {
+  print(json, removal, describe);
   if (!removal.done) process.exitCode = 1;
 }

@@ -1,14 +1,15 @@
 /**
  * `holdfast queue`: the queues of edges and routers in an operator's hand. What only looks stands here and works beside a
  * running service; what changes something stands in change-commands.ts.
+ *
+ * Every process of `holdfast` knows these commands. What they do their work with (LMDB, ZeroMQ, undici) is loaded when one is
+ * run: half of what `holdfast health` would take, which containers run every ten seconds.
  */
 import { Command } from 'commander';
 import { dropCommand, releaseCommand, replayCommand } from './change-commands.js';
 import { rewindCommand, type Rewindable } from './rewind-command.js';
-import { describeInspection, inspectQueue } from './inspect.js';
 import { exportCommand, tailCommand } from './record-commands.js';
 import { print, progressOn } from './terminal.js';
-import { describeVerification, verifyQueue } from './verify.js';
 
 const HELP = `
 DIR is the directory of a queue: EDGE_QUEUE of an edge, ROUTER_QUEUE of a router. A position is written epoch:offset.
@@ -52,6 +53,7 @@ function inspectCommand(): Command {
       '\nExamples:\n  holdfast queue inspect ./data/edge\n  holdfast queue inspect ./data/router --json',
     )
     .action(async (directory: string, { json }: { json?: boolean }) => {
+      const { describeInspection, inspectQueue } = await import('./inspect.js');
       const inspection = await inspectQueue(directory);
       print(json, inspection, describeInspection);
       if (inspection.damaged.length > 0) process.exitCode = 1;
@@ -75,6 +77,7 @@ function verifyCommand(): Command {
     .option('--json', 'as JSON')
     .addHelpText('after', VERIFY_HELP)
     .action(async (directory: string, { json }: { json?: boolean }) => {
+      const { describeVerification, verifyQueue } = await import('./verify.js');
       const verification = await verifyQueue(directory, progressOn(process.stderr, 'verified'));
       print(json, verification, describeVerification);
       if (verification.problems.length > 0) process.exitCode = 1;

@@ -17,12 +17,10 @@ import { encodeQueueId } from '../../shared/links.js';
 import { formatPosition, START, type Position } from '../../shared/position.js';
 import { visitQueue } from '../../shared/queue/visit.js';
 import { linesOf } from './lines.js';
+import type { Format } from './options.js';
 import type { Progress } from './progress.js';
 import { bytesIn } from './verify.js';
 import { allBatches } from './walk.js';
-
-export const FORMATS = ['ndjson', 'batches'] as const;
-export type Format = (typeof FORMATS)[number];
 
 export interface ExportOptions {
   readonly path: string;

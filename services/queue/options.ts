@@ -3,6 +3,10 @@ import { InvalidArgumentError } from 'commander';
 import type { Field } from '../../shared/config.js';
 import { parsePosition, type Position } from '../../shared/position.js';
 
+/** What an export writes. */
+export const FORMATS = ['ndjson', 'batches'] as const;
+export type Format = (typeof FORMATS)[number];
+
 /** Reads an option as the field would be read from the environment. */
 export function parserOf<T>(field: Pick<Field<T>, 'parse' | 'allowed'>): (value: string) => T {
   return (value) => {

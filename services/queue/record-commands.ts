@@ -3,10 +3,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { readConfig, secret } from '../../shared/config.js';
 import { HoldfastError } from '../../shared/errors.js';
 import { formatPosition, type Position } from '../../shared/position.js';
-import { describeExport, exportQueue, FORMATS, writeTo, type Format } from './export.js';
-import { tailLive } from './live-tail.js';
-import { toPosition } from './options.js';
-import { tailQueue } from './tail.js';
+import { FORMATS, toPosition, type Format } from './options.js';
 import { endWithReader, print, progressOn, untilInterrupted } from './terminal.js';
 
 const LINE_HELP = `
@@ -60,13 +57,16 @@ async function tail(directory: string | undefined, flags: TailFlags): Promise<vo
   }
   endWithReader(process.stdout);
   const signal = untilInterrupted();
+  const { writeTo } = await import('./export.js');
   const write = (text: string): Promise<void> => writeTo(process.stdout, text);
   if (live !== undefined) {
+    const { tailLive } = await import('./live-tail.js');
     const { token } = readConfig('TAIL', tailFields);
     const onNotice = (text: string): void => void process.stderr.write(`${text}\n`);
     await tailLive({ url: live, token, device, limit: limit ?? Infinity, signal, write, onNotice });
     return;
   }
+  const { tailQueue } = await import('./tail.js');
   await tailQueue({
     path: directory!,
     device,
@@ -119,6 +119,7 @@ async function exportAll(directory: string, { format, out, device, after, json }
     throw new HoldfastError('bad_config', 'batches are exported whole: --device needs --format ndjson', false);
   }
   endWithReader(process.stdout);
+  const { describeExport, exportQueue } = await import('./export.js');
   const result = await exportQueue({
     path: directory,
     format,

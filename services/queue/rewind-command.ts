@@ -4,8 +4,7 @@ import { databaseUrl, endpoint, readConfig } from '../../shared/config.js';
 import { HoldfastError } from '../../shared/errors.js';
 import type { Position } from '../../shared/position.js';
 import { parserOf, toTarget } from './options.js';
-import { describeRewind, rewind, type ConsumerPosition } from './rewind.js';
-import { openStoragePosition } from './storage-position.js';
+import type { ConsumerPosition } from './rewind.js';
 import { print } from './terminal.js';
 
 /** A consumer that can be rewound. */
@@ -65,6 +64,7 @@ export function rewindCommand(shadow: () => Promise<Rewindable>): Command {
     .action(async (consumer: string, flags: RewindFlags) => {
       const { router, open } = await findConsumer(consumer, flags, shadow);
       const partial = flags.partial === true;
+      const { describeRewind, rewind } = await import('./rewind.js');
       const result = await rewind({ consumer, to: flags.to, router: flags.router ?? router, open, partial });
       print(flags.json, result, describeRewind);
     });
@@ -84,5 +84,6 @@ async function findConsumer(
     throw new HoldfastError('bad_config', message, false);
   }
   const config = readConfig('REWIND', rewindFields);
+  const { openStoragePosition } = await import('./storage-position.js');
   return { router: config.router, open: () => openStoragePosition(database ?? config.database) };
 }
