@@ -1,6 +1,7 @@
 import { deepStrictEqual } from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { spawnSync, type SpawnSyncReturns } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { test, type Test } from 'tap';
 import { packagePath } from '../../../shared/paths.js';
@@ -179,16 +180,28 @@ void test('this machine gets the socket that is for it', async (t) => {
   t.ok((await createDatagramSocket(OPTIONS, owner)) instanceof (onLinux ? LinuxSocket : NodeSocket));
 });
 
-/** A network of its own, whose loopback is slower than what is sent by it. */
+/**
+ * A network of its own, whose loopback is slower than what is sent by it. On one CPU: the kernel has a backlog of received
+ * packets for each, and a packet that left by one CPU's may arrive before those that wait in another's.
+ */
 const SLOW_NETWORK = [
   'unshare',
   '--net',
   '--map-root-user',
+  'taskset',
+  '--cpu-list',
+  firstCpu(),
   'sh',
   '-c',
   'ip link set lo up && tc qdisc add dev lo root tbf rate 8mbit burst 2kb latency 30s && exec "$@"',
   'sh',
 ] as const;
+
+/** One that this process may run on. */
+function firstCpu(): string {
+  const status = existsSync('/proc/self/status') ? readFileSync('/proc/self/status', 'latin1') : '';
+  return /^Cpus_allowed_list:\s*(\d+)/m.exec(status)?.[1] ?? '0';
+}
 
 function inSlowNetwork(...command: readonly string[]): SpawnSyncReturns<string> {
   const [unshare, ...words] = [...SLOW_NETWORK, ...command];
