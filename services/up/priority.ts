@@ -52,15 +52,30 @@ export async function yieldSession(service: string, pid: number, log: Logger): P
  * @param gone aborts when it has ended
  */
 export async function yieldSessions(service: string, pid: number, log: Logger, gone: AbortSignal): Promise<void> {
-  let before = new Set<number>();
+  let behind = new Set<number>();
   let mayChange = await yieldSession(service, pid, log);
   while (mayChange && !gone.aborted) {
     const children = await childrenOf(pid);
     for (const child of children) {
-      if (!before.has(child)) mayChange &&= await yieldSession(service, child, log);
+      // One that has just been forked is in its parent's session still, and would begin its own with the edge's share.
+      if (behind.has(child) || !(await leadsSession(child))) continue;
+      mayChange &&= await yieldSession(service, child, log);
+      behind.add(child);
     }
-    before = new Set(children);
+    behind = new Set(children.filter((child) => behind.has(child)));
     await sleep(LOOK_MS, undefined, { ref: false, signal: gone }).catch(() => undefined);
+  }
+}
+
+/** Whether a process has begun a session of its own. The session is the 6th field of proc(5)'s stat; the 2nd is a name in brackets. */
+async function leadsSession(pid: number): Promise<boolean> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
+    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3]) === pid;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'ENOENT' && code !== 'ESRCH') throw error;
+    return false;
   }
 }
 
