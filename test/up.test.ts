@@ -11,6 +11,7 @@ import { Session } from '../shared/database.js';
 import { MALLOC_ENVIRONMENT } from '../shared/malloc.js';
 import { packagePath } from '../shared/paths.js';
 import { freePorts, ServiceProcess, until } from './support/processes.js';
+import { sessionNicenessOf } from './support/session-niceness.js';
 
 const CHILDREN = ['postgres', 'storage', 'shadow', 'live', 'router', 'edge', 'demo'];
 
@@ -69,13 +70,6 @@ function nicenessOf(pid: number): number[] {
     // proc(5): nice is the 19th field; the second is a name in brackets.
     return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[16]);
   });
-}
-
-/** Of the session of a process, where the kernel has such a thing. */
-function sessionNicenessOf(pid: number): number | undefined {
-  const group = `/proc/${pid}/autogroup`;
-  const session = existsSync(group) ? / nice (-?\d+)/.exec(readFileSync(group, 'utf8')) : null;
-  return session === null ? undefined : Number(session[1]);
 }
 
 function isAlive(pid: number): boolean {

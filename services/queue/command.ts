@@ -2,7 +2,7 @@
  * `holdfast queue`: the queues of edges and routers in an operator's hand. What only looks stands here and works beside a
  * running service; what changes something stands in change-commands.ts.
  *
- * Every process of `holdfast` knows these commands. What they do their work with (LMDB, ZeroMQ, undici) is loaded when one is
+ * Every process of `holdfast` knows these commands. What they do their work with (LMDB, ZeroMQ, pg, ws) is loaded when one is
  * run: half of what `holdfast health` would take, which containers run every ten seconds.
  */
 import { Command } from 'commander';

@@ -19,6 +19,7 @@ import { visitQueue } from '../../shared/queue/visit.js';
 import { linesOf } from './lines.js';
 import type { Format } from './options.js';
 import type { Progress } from './progress.js';
+import { writeTo } from './terminal.js';
 import { bytesIn } from './verify.js';
 import { allBatches } from './walk.js';
 
@@ -120,11 +121,4 @@ async function openOutput({ file, output }: ExportOptions): Promise<Output> {
       await finished(stream);
     },
   };
-}
-
-/** Writes, and waits while the reader of the output is slow. */
-export async function writeTo(output: Writable, bytes: Buffer | string): Promise<void> {
-  // An error that came while nobody waited for the output.
-  if (output.errored !== null) throw output.errored;
-  if (bytes.length > 0 && !output.write(bytes)) await once(output, 'drain');
 }

@@ -4,7 +4,7 @@ import { readConfig, secret } from '../../shared/config.js';
 import { HoldfastError } from '../../shared/errors.js';
 import { formatPosition, type Position } from '../../shared/position.js';
 import { FORMATS, toPosition, type Format } from './options.js';
-import { endWithReader, print, progressOn, untilInterrupted } from './terminal.js';
+import { endWithReader, print, progressOn, untilInterrupted, writeTo } from './terminal.js';
 
 const LINE_HELP = `
 A record is one line of JSON:
@@ -57,7 +57,6 @@ async function tail(directory: string | undefined, flags: TailFlags): Promise<vo
   }
   endWithReader(process.stdout);
   const signal = untilInterrupted();
-  const { writeTo } = await import('./export.js');
   const write = (text: string): Promise<void> => writeTo(process.stdout, text);
   if (live !== undefined) {
     const { tailLive } = await import('./live-tail.js');

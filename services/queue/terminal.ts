@@ -1,4 +1,5 @@
 /** What the queue commands say: results on stdout, as text or JSON; progress on stderr, where that is a terminal. */
+import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import type { WriteStream } from 'node:tty';
 import { Progress } from './progress.js';
@@ -31,4 +32,11 @@ export function untilInterrupted(): AbortSignal {
   const interrupted = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
   return interrupted.signal;
+}
+
+/** Writes, and waits while the reader of the output is slow. */
+export async function writeTo(output: Writable, bytes: Buffer | string): Promise<void> {
+  // An error that came while nobody waited for the output.
+  if (output.errored !== null) throw output.errored;
+  if (bytes.length > 0 && !output.write(bytes)) await once(output, 'drain');
 }

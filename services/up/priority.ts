@@ -69,23 +69,22 @@ export async function yieldSessions(service: string, pid: number, log: Logger, g
 
 /** Whether a process has begun a session of its own. The session is the 6th field of proc(5)'s stat; the 2nd is a name in brackets. */
 async function leadsSession(pid: number): Promise<boolean> {
-  try {
-    const stat = await readFile(`/proc/${pid}/stat`, 'latin1');
-    return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3]) === pid;
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code !== 'ENOENT' && code !== 'ESRCH') throw error;
-    return false;
-  }
+  const stat = await readOfProcess(`/proc/${pid}/stat`);
+  return Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[3]) === pid;
 }
 
 /** Those of a process's first thread; none where the kernel does not tell. See proc(5). */
 export async function childrenOf(pid: number): Promise<number[]> {
+  return (await readOfProcess(`/proc/${pid}/task/${pid}/children`)).split(' ').filter(Boolean).map(Number);
+}
+
+/** Empty where the process is gone, or the kernel does not tell. */
+async function readOfProcess(path: string): Promise<string> {
   try {
-    return (await readFile(`/proc/${pid}/task/${pid}/children`, 'latin1')).split(' ').filter(Boolean).map(Number);
+    return await readFile(path, 'latin1');
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (code !== 'ENOENT' && code !== 'ESRCH') throw error;
-    return [];
+    return '';
   }
 }
